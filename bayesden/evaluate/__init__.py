@@ -1,0 +1,1 @@
+"""Scores of posteriors: metrics and test beds."""

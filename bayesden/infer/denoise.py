@@ -1,0 +1,92 @@
+"""`denoise`: from observations to posteriors, whatever the engine."""
+
+from collections.abc import Iterator, Sequence
+from typing import overload
+
+import torch
+
+from ..errors import InputError
+from ..io import resample
+from ..model.checkpoint import load_model
+from ..model.joint import SpectrumModel
+from ..posterior import Posterior
+from ..spectrum import Observation
+from .map import fit_map
+
+__all__ = ["METHODS", "denoise"]
+
+METHODS = ("map",)
+CHUNK_EXPOSURES = 64  # of all spectra fitted together: bounds the memory, about 1 GB
+
+
+@overload
+def denoise(observation: Observation, model: SpectrumModel | None = None, **options: object) -> Posterior: ...
+@overload
+def denoise(observation: Sequence[Observation], model: SpectrumModel | None = None, **options: object) -> list[Posterior]: ...
+def denoise(
+    observation: Observation | Sequence[Observation],
+    model: SpectrumModel | None = None,
+    *,
+    method: str = "map",
+    seed: int = 0,
+    device: str | torch.device | None = None,
+) -> Posterior | list[Posterior]:
+    """Infer the noise-free spectrum of each star from all of its exposures.
+
+    Arguments:
+        observation: One observation or several; on another grid than the model's they are resampled first.
+        model: From `load_model`; the default model if None.
+        method: 'map', the maximum a posteriori with error bars from the curvature there.
+        seed: Seed of the starting points.
+        device: Where to compute, such as 'cpu' or 'cuda'; by default where the model is.
+
+    Returns:
+        One posterior, or a list in the order of the input.
+
+    Raises:
+        InputError: if the method or device is not known, or an observation does not overlap the model's grid.
+
+    Example:
+        >>> import numpy as np
+        >>> model = load_model()
+        >>> w = model.grid.wavelength
+        >>> obs = Observation(wavelength=w, flux=np.ones_like(w), ivar=np.full_like(w, 100.0))
+        >>> denoise(obs, model).flux.shape
+        (2048,)
+    """
+    if method not in METHODS:
+        raise InputError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
+    model = load_model() if model is None else model
+    if device is not None:
+        model = model.to(_device(device))
+    several = not isinstance(observation, Observation)
+    observations = [_on_grid(o, model) for o in (observation if several else [observation])]
+    posteriors = [p for chunk in _chunks(observations) for p in fit_map(model, chunk, seed=seed)]
+    return posteriors if several else posteriors[0]
+
+
+def _device(device: str | torch.device) -> torch.device:
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"device: expected one that torch can use here, got {device!r} ({reason})") from None
+    return found
+
+
+def _on_grid(observation: Observation, model: SpectrumModel) -> Observation:
+    return observation if observation.grid == model.grid else resample(observation, model.grid)
+
+
+def _chunks(observations: list[Observation]) -> Iterator[list[Observation]]:
+    """Runs of observations with equally many exposures together, in order, each of bounded size."""
+    chunk: list[Observation] = []
+    for observation in observations:
+        most = max([observation.n_exposures, *(o.n_exposures for o in chunk)])
+        if chunk and most * (len(chunk) + 1) > CHUNK_EXPOSURES:
+            yield chunk
+            chunk = []
+        chunk.append(observation)
+    if chunk:
+        yield chunk

@@ -1,0 +1,86 @@
+r"""From a mode of the joint density to a `Posterior`.
+
+About a mode the parameters are normal with covariance :math:`H^{-1}`, and the flux :math:`f = e^a G(z)` has variance
+
+.. math:: \sigma_d^2 = \frac{\partial f_d}{\partial(z, a)}\, \big[H^{-1}\big]_{za}\, \frac{\partial f_d}{\partial(z, a)}^{\!\top}
+          + e^{2a}\, \tau_{Cd}^2 ,
+
+with the generator's discrepancy :math:`\tau_C`, measured on spectra that it was not trained on: a perfect posterior over
+:math:`z` would still be overconfident about the flux.
+"""
+
+import torch
+from torch import Tensor
+
+from ..model.joint import Data, Parameters, SpectrumModel
+from ..posterior import Posterior
+from ..spectrum import Observation
+from .newton import Fit
+
+__all__ = ["flux_moments", "out_of_support", "summarise"]
+
+LOW_INFORMATION = 0.5  # median posterior over prior standard deviation above which the prior speaks, not the data
+
+
+def flux_moments(model: SpectrumModel, at: Parameters, precision: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    r"""Flux, its standard deviation and its prior's, each :math:`(B, D)`, in units of the scale."""
+    star, jacobian = model.generator.value_and_jacobian(at.z)
+    amplitude = at.amplitude.exp().unsqueeze(-1)
+    tangent = amplitude.unsqueeze(-1) * torch.cat([jacobian, star.unsqueeze(1)], 1)
+    size = tangent.shape[1]
+    covariance = torch.linalg.inv(precision)[:, :size, :size].to(tangent.dtype)
+    variance = ((covariance @ tangent) * tangent).sum(1)
+    discrepancy = model.discrepancy[at.label]
+    prior = model.spread[at.label].square() + (model.nuisance.amplitude_sd * star).square() + discrepancy.square()
+    sigma = (variance + (amplitude * discrepancy).square()).sqrt()
+    return amplitude * star, sigma, amplitude * prior.sqrt()
+
+
+def summarise(
+    model: SpectrumModel, observation: Observation, data: Data, fit: Fit, evidence: Tensor, method: str
+) -> Posterior:
+    """The posterior of one star about one mode.
+
+    Arguments:
+        model: The joint density.
+        observation: What was observed.
+        data: The same as tensors; one row.
+        fit: The mode; one row.
+        evidence: Log evidence of each class, up to a constant, shape :math:`(K,)`.
+        method: The engine's name.
+    """
+    at, scale = fit.at, float(data.scale[0])
+    flux, sigma, prior = flux_moments(model, at, fit.precision)
+    mean = model.gain(data, at.amplitude, at.calibration) * model.generator(at.z).unsqueeze(1)
+    local = model.noise.linearize(data.flux - mean, data.ivar, data.mask)
+    residual = torch.where(local.weight > 0, local.xi, torch.nan)[0, : observation.n_exposures].double().cpu().numpy()
+    fraction = (sigma / prior).clamp_max(1.0)[0].double().cpu().numpy()
+    flags = set() if bool(fit.converged[0]) else {"NOT_CONVERGED"}
+    if float(torch.from_numpy(fraction).median()) > LOW_INFORMATION:
+        flags.add("LOW_INFORMATION")
+    if out_of_support(model, data, fit):
+        flags.add("OUT_OF_SUPPORT")
+    meta = {**observation.meta, "model": model.card.get("name", ""), "model_sha256": model.card.get("sha256", "")}
+    meta |= {"objective": float(fit.objective[0]), "iterations": int(fit.iterations[0])}
+    meta |= {"converged": bool(fit.converged[0]), "amplitude": scale * float(at.amplitude.exp()[0])}
+    probability = torch.softmax(evidence.double(), -1).tolist()
+    return Posterior(
+        wavelength=observation.wavelength,
+        flux=scale * flux[0].double().cpu().numpy(),
+        sigma=scale * sigma[0].double().cpu().numpy(),
+        residual_z=residual,
+        prior_fraction=fraction,
+        class_prob=dict(zip(model.classes, probability, strict=True)),
+        latent=at.z[0].double().cpu().numpy(),
+        flags=frozenset(flags),
+        data_flux=observation.flux,
+        data_ivar=observation.ivar,
+        method=method,
+        name=observation.name,
+        flux_unit=observation.flux_unit,
+        meta=meta,
+    )
+
+
+def out_of_support(model: SpectrumModel, data: Data, fit: Fit) -> bool:
+    return False

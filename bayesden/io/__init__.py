@@ -1,0 +1,8 @@
+"""Files in and out: spectra as the surveys write them, posteriors as we write them."""
+
+from .reader import read
+from .resample import resample
+from .results import read_posterior, write_posterior
+from .sdss_write import ArmSpectrum, write_spec
+
+__all__ = ["ArmSpectrum", "read", "read_posterior", "resample", "write_posterior", "write_spec"]

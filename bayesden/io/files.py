@@ -1,0 +1,149 @@
+"""Reading a file once and checking it, and writing one whole or not at all."""
+
+import gzip
+import hashlib
+import secrets
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import BytesIO
+from pathlib import Path
+
+from astropy.io import fits
+from astropy.utils.exceptions import AstropyWarning
+
+from ..errors import BayesdenError, InputError, OutputError
+
+__all__ = ["is_table", "open_fits", "read_bytes", "replace_file", "write_bytes"]
+
+MAX_BYTES = 2**30  # a spectrum's file is a few MB; more than this is not read into memory
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file.
+
+    Raises:
+        InputError: if it is missing, not a file, unreadable, or over `MAX_BYTES` bytes.
+    """
+    try:
+        if not path.exists():
+            raise InputError(f"{path}: expected a file, found nothing of that name")
+        if not path.is_file():
+            raise InputError(f"{path}: expected a file, got {'a directory' if path.is_dir() else 'a special file'}")
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise InputError(f"{path}: expected the file of one spectrum, got {size:,} bytes")
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        if isinstance(error, BayesdenError):
+            raise
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: expected a readable file, got: {reason}") from None
+
+
+@contextmanager
+def open_fits(path: Path) -> Iterator[tuple[fits.HDUList, str]]:
+    """A FITS file, gzipped or not, read once.
+
+    Every HDU's declared size is checked against the file's before any data is touched.
+
+    Arguments:
+        path: The file.
+
+    Yields:
+        The HDUs, and the SHA-256 of the file.
+
+    Raises:
+        InputError: in place of whatever the FITS parser raises on a file that is no FITS, is truncated or is damaged,
+            here or in the body of the `with` statement.
+    """
+    content = read_bytes(path)
+    sha256 = hashlib.sha256(content).hexdigest()
+    if content.startswith(b"\x1f\x8b"):
+        content = _unzip(path, content)
+    if not content.startswith(b"SIMPLE  ="):
+        what = "an empty file" if not content else "something else (its first card is not SIMPLE)"
+        raise InputError(f"{path}: expected a FITS file, got {what}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AstropyWarning)
+            with fits.open(BytesIO(content), memmap=False) as hdus:
+                _check_complete(path, hdus, content)
+                yield hdus, sha256
+    except BayesdenError:
+        raise
+    # The parser meets arbitrary bytes here, and raises whatever they lead it to.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path}: expected a sound FITS file, got: {type(error).__name__}: {reason}") from None
+
+
+def _unzip(path: Path, content: bytes) -> bytes:
+    try:
+        with gzip.open(BytesIO(content)) as handle:
+            inside = handle.read(MAX_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: truncated or damaged: expected a sound gzip file, got: {error}") from None
+    if len(inside) > MAX_BYTES:
+        raise InputError(f"{path}: expected the file of one spectrum, got more than {MAX_BYTES:,} bytes when unzipped")
+    return inside
+
+
+def _check_complete(path: Path, hdus: fits.HDUList, content: bytes) -> None:
+    """Refuse a file whose headers promise more bytes than it has, or that ends within a header."""
+    size, end = len(content), 0
+    for number, hdu in enumerate(hdus):
+        place = hdu.fileinfo()
+        end = place["datLoc"] + hdu.size
+        if hdu.size < 0 or end > size:
+            name = hdu.name or "unnamed"
+            raise InputError(f"{path}: HDU {number} ({name}): truncated: expected {end:,} bytes, got {size:,}")
+        end = place["datLoc"] + place["datSpan"]
+    if content[end:].strip(b"\0 "):
+        what = f"{size - end:,} bytes that are no HDU"
+        raise InputError(f"{path}: truncated or damaged: expected the end after HDU {len(hdus) - 1}, got {what}")
+
+
+def is_table(hdu: object) -> bool:
+    """Whether an HDU is a binary or ASCII table."""
+    return isinstance(hdu, fits.BinTableHDU | fits.TableHDU)
+
+
+@contextmanager
+def replace_file(path: Path, *, overwrite: bool) -> Iterator[Path]:
+    """A temporary name in the same folder, which becomes `path` if the body succeeds and vanishes if it does not.
+
+    Arguments:
+        path: Where the file shall be.
+        overwrite: Whether an existing file may be replaced.
+
+    Yields:
+        The name to write to.
+
+    Raises:
+        OutputError: if the file exists, or its folder does not or cannot be written.
+    """
+    temporary = None
+    try:
+        if path.is_dir():
+            raise OutputError(f"{path}: expected the name of a file, got a directory")
+        if path.exists() and not overwrite:
+            raise OutputError(f"{path}: expected a new name, but the file exists (overwriting it must be asked for)")
+        if not path.parent.is_dir():
+            raise OutputError(f"{path}: expected an existing folder, found no folder {path.parent}")
+        temporary = path.parent / f".{secrets.token_hex(8)}.part"
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: expected a place that can be written, got: {error.strerror or error}") from None
+    finally:
+        if temporary is not None:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes, *, overwrite: bool) -> None:
+    """Write a file whole or not at all; see `replace_file`."""
+    with replace_file(path, overwrite=overwrite) as temporary:
+        temporary.write_bytes(content)

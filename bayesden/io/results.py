@@ -1,0 +1,246 @@
+r"""A posterior as a FITS file, and back without loss.
+
+| HDU | content |
+|---|---|
+| `PRIMARY` | cards: versions, object, method, model and its checksum, seed, flags, input file and its checksum |
+| `SPECTRUM` | table `wavelength`, `flux`, `sigma`, for programs that open tables; a copy of the images below |
+| `WAVELENGTH`, `FLUX`, `SIGMA` | images, shape :math:`(D,)` |
+| `QUANTILES` | image, shape :math:`(5, D)`; the cards `Q1` ... `Q5` are the probabilities |
+| `DRAWS` | image, shape :math:`(S, D)`, where there are draws |
+| `RESIDUAL_Z`, `DATA_FLUX`, `DATA_IVAR` | images, shape :math:`(E, D)` |
+| `PRIOR_FRACTION` | image, shape :math:`(D,)` |
+| `CLASS_PROB` | table `class`, `prob`, where there are classes |
+| `LATENT` | image, shape :math:`(L,)` or :math:`(S, L)`, where there are latents |
+| `META` | one string: a JSON document with everything that is not an array |
+
+Images on a uniform wavelength grid carry it as linear WCS. The same posterior gives the same bytes.
+"""
+
+import json
+import re
+import warnings
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from astropy import units
+from astropy.io import fits
+from numpy.typing import NDArray
+
+from ..errors import InputError, OutputError
+from ..posterior import Posterior
+from .files import is_table, open_fits, write_bytes
+
+__all__ = ["read_posterior", "write_posterior"]
+
+FORMAT = 1
+QUANTILES = (0.05, 0.16, 0.5, 0.84, 0.95)
+ARRAYS = (
+    "wavelength",
+    "flux",
+    "sigma",
+    "draws",
+    "residual_z",
+    "data_flux",
+    "data_ivar",
+    "prior_fraction",
+    "latent",
+)
+TEXTS = ("method", "name", "flux_unit")
+IN_FLUX_UNIT = ("flux", "sigma", "draws", "data_flux")
+WIDER = {"float16": "float32", "bool": "uint8"}  # FITS has no such images
+PACKAGES = ("bayesden", "numpy", "torch", "pyro-ppl", "astropy")
+
+
+def write_posterior(post: Posterior, path: str | Path, *, overwrite: bool = False) -> None:
+    """Write a posterior to a FITS file, whole or not at all; `read_posterior` gives back an equal one.
+
+    The cards `MODEL`, `MODELSHA`, `SEED`, `INPUT`, `INPUTSHA` come from the posterior's `meta`: `model`,
+    `model_sha256`, `seed`, `file`, `sha256`.
+
+    Arguments:
+        post: What an engine or a baseline returned.
+        path: Where the file shall be.
+        overwrite: Whether an existing file may be replaced.
+
+    Raises:
+        OutputError: if the file exists, its folder cannot be written, or the posterior holds what FITS and JSON cannot.
+
+    Example:
+        >>> write_posterior(post, "out.fits")  # doctest: +SKIP
+    """
+    path, content = Path(path), BytesIO()
+    hdus = [_primary(post), _spectrum(post), *_images(post, path)]
+    if post.class_prob:
+        hdus.append(_classes(post))
+    hdus.append(_meta(post, path))
+    fits.HDUList(hdus).writeto(content)
+    write_bytes(path, content.getvalue(), overwrite=overwrite)
+
+
+def read_posterior(path: str | Path) -> Posterior:
+    """Read what `write_posterior` wrote: every field with its type, shape and bits.
+
+    Arguments:
+        path: The file.
+
+    Raises:
+        InputError: if the file is not a sound result file, or of another format version.
+    """
+    path = Path(path)
+    with open_fits(path) as (hdus, _):
+        if "META" not in hdus or not is_table(hdus["META"]) or hdus["META"].columns.names != ["json"]:
+            found = ", ".join(hdu.name or "unnamed" for hdu in hdus)[:200]
+            raise InputError(f"{path}: expected a result file with an HDU META, found only: {found}")
+        document = json.loads(hdus["META"].data["json"][0])
+        if document["format"] != FORMAT:
+            raise InputError(f"{path}: expected a result file of format {FORMAT}, got {document['format']}")
+        arrays = {key: _restore(hdus, key, *kind) for key, kind in document["arrays"].items()}
+        classes = document["classes"]
+        prob = hdus["CLASS_PROB"].data["prob"].tolist() if classes else []
+        texts = {key: document[key] for key in TEXTS}
+        return Posterior(
+            **arrays,
+            **texts,
+            class_prob=dict(zip(classes, prob, strict=True)),
+            flags=frozenset(document["flags"]),
+            meta=document["meta"],
+        )
+
+
+def _restore(hdus: fits.HDUList, key: str, dtype: str, shape: list[int]) -> NDArray:
+    if 0 in shape:
+        return np.zeros(shape, dtype)
+    return np.asarray(hdus[key.upper()].data).astype(dtype).reshape(shape)
+
+
+def _primary(post: Posterior) -> fits.PrimaryHDU:
+    header = fits.Header()
+    header["OBJECT"] = (_ascii(post.name), "name of the object")
+    header["METHOD"] = (_ascii(post.method), "inference engine or baseline")
+    header["FLUXUNIT"] = (_ascii(post.flux_unit), "unit of the flux, as the input had it")
+    header["FLAGS"] = (",".join(sorted(post.flags)), "quality flags, comma-separated")
+    header["CLASS"] = (_ascii(post.best_class or ""), "most probable class")
+    for card, key, comment in (
+        ("MODEL", "model", "model that was used"),
+        ("MODELSHA", "model_sha256", "SHA-256 of the model file"),
+        ("SEED", "seed", "seed of the random numbers"),
+        ("INPUT", "file", "file that was denoised"),
+        ("INPUTSHA", "sha256", "SHA-256 of that file"),
+    ):
+        if (value := post.meta.get(key)) is not None:
+            plain = isinstance(value, int) and abs(value) < 2**63
+            value = value if plain else _ascii(str(value))
+            header[card] = (value, comment if len(str(value)) + len(comment) < 60 else "")  # a card has 80 characters
+    for package in PACKAGES:
+        header[f"V_{package[:5].upper().replace('-', '')}"] = (_version(package), f"version of {package}")
+    header["BDFORMAT"] = (FORMAT, "version of this file format")
+    return fits.PrimaryHDU(header=header)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _spectrum(post: Posterior) -> fits.BinTableHDU:
+    columns = [
+        fits.Column("wavelength", "D", unit="Angstrom", array=post.wavelength),
+        fits.Column("flux", "D", unit=_unit(post.flux_unit) or None, array=post.flux),
+        fits.Column("sigma", "D", unit=_unit(post.flux_unit) or None, array=post.sigma),
+    ]
+    return fits.BinTableHDU.from_columns(columns, name="SPECTRUM")
+
+
+def _images(post: Posterior, path: Path) -> Iterator[fits.ImageHDU]:
+    wcs = _wcs(post.wavelength)
+    for key in ARRAYS:
+        array = getattr(post, key)
+        if array is None or array.size == 0:
+            continue
+        header = fits.Header(wcs if key not in ("wavelength", "latent") else [])
+        if key in IN_FLUX_UNIT and (unit := _unit(post.flux_unit)):
+            header["BUNIT"] = unit
+        elif key == "wavelength":
+            header["BUNIT"] = "Angstrom"
+        try:
+            wide = np.atleast_1d(array).astype(WIDER.get(array.dtype.name, array.dtype.name))
+            yield fits.ImageHDU(wide, header=header, name=key.upper())
+        except (KeyError, TypeError, ValueError):
+            raise OutputError(f"{path}: {key}: expected an array of real numbers, got {array.dtype}") from None
+        if key == "sigma" and (post.draws is None or len(post.draws)):
+            yield _quantiles(post, header)
+
+
+def _quantiles(post: Posterior, header: fits.Header) -> fits.ImageHDU:
+    header = header.copy()
+    for number, probability in enumerate(QUANTILES, 1):
+        header[f"Q{number}"] = (probability, f"probability of row {number}")
+    return fits.ImageHDU(np.stack([post.quantile(q) for q in QUANTILES]), header=header, name="QUANTILES")
+
+
+def _wcs(wavelength: NDArray) -> list[tuple]:
+    """Linear world coordinates, where the grid is uniform."""
+    step = (wavelength[-1] - wavelength[0]) / max(wavelength.size - 1, 1)
+    if wavelength.size < 2 or not np.allclose(np.diff(wavelength), step, rtol=1e-9, atol=0):
+        return []
+    return [
+        ("CTYPE1", "WAVE", "vacuum wavelength"),
+        ("CUNIT1", "Angstrom"),
+        ("CRPIX1", 1.0),
+        ("CRVAL1", float(wavelength[0])),
+        ("CDELT1", float(step)),
+    ]
+
+
+def _classes(post: Posterior) -> fits.BinTableHDU:
+    names = [_ascii(name) for name in post.class_prob]
+    width = max(len(name) for name in names) or 1
+    columns = [
+        fits.Column("class", f"{width}A", array=np.array(names)),
+        fits.Column("prob", "D", array=np.array(list(post.class_prob.values()))),
+    ]
+    return fits.BinTableHDU.from_columns(columns, name="CLASS_PROB")
+
+
+def _meta(post: Posterior, path: Path) -> fits.BinTableHDU:
+    arrays = {key: getattr(post, key) for key in ARRAYS}
+    document = {
+        "format": FORMAT,
+        **{key: getattr(post, key) for key in TEXTS},
+        "flags": sorted(post.flags),
+        "classes": list(post.class_prob),
+        "arrays": {key: (a.dtype.name, a.shape) for key, a in arrays.items() if a is not None},
+        "meta": dict(post.meta),
+    }
+    try:
+        text = json.dumps(document, default=_scalar)
+    except (TypeError, ValueError) as error:
+        raise OutputError(f"{path}: meta: expected strings and numbers, got: {error}") from None
+    return fits.BinTableHDU.from_columns([fits.Column("json", f"{len(text)}A", array=np.array([text]))], name="META")
+
+
+def _scalar(value: object) -> str | int | float | bool:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__}")
+
+
+def _unit(text: str) -> str:
+    """The unit in FITS's own spelling, which SDSS's `1E-17 erg/cm^2/s/Ang` is not; empty where it cannot be read."""
+    plain = re.sub(r"\bAng\b", "Angstrom", re.sub(r"\b1[eE]([+-]?\d+)", r"10**\1", text))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", units.UnitsWarning)
+            return units.Unit(plain).to_string("fits")
+    except (ValueError, TypeError):
+        return ""
+
+
+def _ascii(text: str) -> str:
+    """What a FITS card can hold of a text; the exact one is in META."""
+    return "".join(letter if " " <= letter <= "~" else "?" for letter in text)

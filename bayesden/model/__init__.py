@@ -1,0 +1,1 @@
+"""The parts of the joint density, and the joint density itself."""

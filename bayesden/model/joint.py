@@ -1,0 +1,251 @@
+r"""The joint density of data, latents, nuisances and class: the one place where it is written.
+
+.. math::
+    \log p(y, z, a, c, C) = \log p(C) + \log p(z \mid C) + \log p(a) + \sum_e \Big[\log p(c_e)
+    + \sum_d m_{ed} \log p\big(\epsilon_{ed} \mid \epsilon_{e,d-K:d-1}\big)\Big], \qquad
+    \epsilon_e = y_e - e^{a + \tilde c_e \cdot T}\, G(z)
+
+(Kang et al. 2021, eqs. 3 to 7 and 15, with the nuisances of `nuisance.py`). As a batched log-density
+(`SpectrumModel.log_joint`) and as a Pyro model (`SpectrumModel.pyro_model`); a test holds the two equal.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro.distributions import constraints
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ..spectrum import Grid, Observation
+from .class_prior import ClassPrior
+from .generator import Generator
+from .latent_prior import KDEPrior
+from .noiseflow import NoiseFlow
+from .nuisance import Nuisance
+
+__all__ = ["Data", "Parameters", "SpectrumModel"]
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    r"""A batch of observations as tensors, each spectrum divided by a scale of its own.
+
+    Arguments:
+        flux, ivar: Shape :math:`(B, E, D)`, in units of `scale`; exposures that a spectrum lacks are masked.
+        mask: True where bad, shape :math:`(B, E, D)`.
+        share: Share of each exposure in the star's information, shape :math:`(B, E)`; zero for spectra with one exposure
+            and for exposures that a spectrum lacks: those have no calibration terms.
+        scale: The flux that counts as 1, shape :math:`(B,)`, in each observation's unit; about mean |flux|.
+    """
+
+    flux: Tensor
+    ivar: Tensor
+    mask: Tensor
+    share: Tensor
+    scale: Tensor
+
+    @classmethod
+    def stack(cls, observations: Sequence[Observation], device: str | torch.device = "cpu") -> "Data":
+        """Put observations on one grid into tensors.
+
+        Raises:
+            InputError: if their grids differ.
+        """
+        first = observations[0]
+        for obs in observations:
+            if not np.array_equal(obs.wavelength, first.wavelength):
+                raise InputError(f"{obs.name}: expected the wavelength grid of {first.name}, got another")
+        shape = (len(observations), max(obs.n_exposures for obs in observations), first.wavelength.size)
+        flux, ivar, share = np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.zeros(shape[:2], np.float32)
+        scale = np.array([_scale(obs) for obs in observations])
+        for b, obs in enumerate(observations):
+            flux[b, : obs.n_exposures] = obs.flux / scale[b]
+            ivar[b, : obs.n_exposures] = np.minimum(obs.ivar * scale[b] ** 2, 1e12)
+            information = np.sqrt(obs.ivar).sum(1)  # the square root, so that no single exposure rules
+            share[b, : obs.n_exposures] = information / information.sum() if (information > 0).sum() > 1 else 0.0
+        tensors = [torch.from_numpy(a).to(device) for a in (flux, ivar, ivar <= 0, share)]
+        return cls(*tensors, scale=torch.from_numpy(scale).to(device))
+
+    def take(self, rows: Tensor | slice) -> "Data":
+        """The spectra at an index, with repetition where it repeats."""
+        return Data(*(getattr(self, f.name)[rows] for f in fields(self)))
+
+    def __len__(self) -> int:
+        return len(self.flux)
+
+    def centring(self) -> Tensor:
+        r"""The linear map :math:`c \mapsto \tilde c` over exposures, shape :math:`(B, E, E)`."""
+        free = self.share > 0
+        return torch.diag_embed(free.to(self.flux.dtype)) - free.unsqueeze(-1) * self.share.unsqueeze(-2)
+
+    def coadd(self) -> "Data":
+        """The inverse-variance mean over exposures, as a batch with E = 1."""
+        ivar = self.ivar.sum(1, keepdim=True)
+        flux = (self.flux * self.ivar).sum(1, keepdim=True) / ivar.clamp_min(1e-30)
+        return Data(flux, ivar, ivar <= 0, torch.zeros_like(self.share[:, :1]), self.scale)
+
+
+def _scale(obs: Observation) -> float:
+    """A rough mean |flux|: the mean of medians over 32 blocks, so that no single outlier moves it."""
+    flux, ivar = obs.coadd()
+    blocks = [np.median(f[i > 0]) for f, i in zip(np.array_split(flux, 32), np.array_split(ivar, 32)) if (i > 0).any()]
+    good = ivar > 0
+    noise = 1 / np.sqrt(ivar[good].sum())  # of the weighted mean: a floor for spectra that are all noise
+    return float(max(abs(np.mean(blocks)), 0.1 * np.mean(np.abs(blocks)), noise, np.finfo(np.float32).tiny))
+
+
+@dataclass(frozen=True, eq=False)
+class Parameters:
+    r"""A point in the parameter space for each spectrum of a batch.
+
+    Arguments:
+        z: Latents, shape :math:`(B, L)`.
+        amplitude: Natural logarithm of the amplitude :math:`a`, shape :math:`(B,)`.
+        calibration: Coefficients :math:`c`, shape :math:`(B, E, P + 1)`; zero where an exposure has none.
+        label: Class index, shape :math:`(B,)`.
+    """
+
+    z: Tensor
+    amplitude: Tensor
+    calibration: Tensor
+    label: Tensor
+
+    def take(self, rows: Tensor | slice) -> "Parameters":
+        """The parameters at an index."""
+        return Parameters(*(getattr(self, f.name)[rows] for f in fields(self)))
+
+
+class SpectrumModel(nn.Module):
+    r"""Class prior, latent prior, generator, nuisances and noise, joined.
+
+    Arguments:
+        grid: The pixels.
+        class_prior: :math:`p(C)`.
+        generator: :math:`G`.
+        latent_prior: :math:`p(z \mid C)`.
+        noise: :math:`p(\epsilon)`.
+        nuisance: Priors of amplitude and calibration.
+        discrepancy: Standard deviation of :math:`s - G(E(s))` over held-out spectra, by class, shape :math:`(K, D)`.
+        spread: Standard deviation of the prior's flux, by class, shape :math:`(K, D)`.
+        card: What is known of the model: data, seeds, scores, licence.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        class_prior: ClassPrior,
+        generator: Generator,
+        latent_prior: KDEPrior,
+        noise: NoiseFlow,
+        nuisance: Nuisance,
+        discrepancy: Tensor,
+        spread: Tensor,
+        card: dict | None = None,
+    ) -> None:
+        super().__init__()
+        self.grid, self.nuisance, self.card = grid, nuisance, dict(card or {})
+        self.class_prior, self.latent_prior = class_prior, latent_prior
+        self.generator, self.noise = generator, noise
+        self.register_buffer("discrepancy", discrepancy)
+        self.register_buffer("spread", spread)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the K classes."""
+        return self.class_prior.classes
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self.spread.device
+
+    def gain(self, data: Data, amplitude: Tensor, calibration: Tensor) -> Tensor:
+        r"""The factor :math:`e^{a + \tilde c_e \cdot T}`, shape :math:`(B, E, D)`."""
+        exponent = amplitude[:, None, None].expand(*data.share.shape, 1)
+        if calibration.shape[-1]:
+            polynomials = self.nuisance.polynomials(self.grid.size, calibration)
+            exponent = exponent + (data.centring() @ calibration) @ polynomials
+        return exponent.exp()
+
+    def log_prior(self, data: Data, at: Parameters) -> Tensor:
+        r"""Log prior of class, latents and nuisances, shape :math:`(B,)`."""
+        total = self.class_prior.log_prob[at.label] + self.latent_prior.log_prob(at.z, at.label)
+        total = total + dist.Normal(0.0, self.nuisance.amplitude_sd).log_prob(at.amplitude)
+        if at.calibration.shape[-1]:
+            terms = dist.Normal(0.0, self.nuisance.calibration_sd).log_prob(at.calibration).sum(-1)
+            total = total + (terms * (data.share > 0)).sum(-1)
+        return total
+
+    def log_likelihood(self, data: Data, at: Parameters) -> Tensor:
+        r"""Log-density of every pixel, 0 where it does not count, shape :math:`(B, E, D)`."""
+        mean = self.gain(data, at.amplitude, at.calibration) * self.generator(at.z).unsqueeze(1)
+        return self.noise.log_prob(data.flux - mean, data.ivar, data.mask)
+
+    def log_joint(self, data: Data, at: Parameters) -> Tensor:
+        r"""Log joint density of data and parameters, in units where each spectrum's scale is 1; shape :math:`(B,)`."""
+        likelihood = self.log_likelihood(data, at).double().sum((-2, -1))
+        return self.log_prior(data, at).double() + likelihood
+
+    def pyro_model(self, data: Data, label: Tensor | None = None) -> Tensor:
+        """The same density as a Pyro model: sites ``C`` (unless `label` is given), ``z``, ``a``, ``c`` and ``y``.
+
+        Returns:
+            The flux of the star, shape :math:`(B, D)`, in units of the scale.
+        """
+        n, exposures = data.share.shape
+        zero = data.flux.new_zeros(())
+        with pyro.plate("spectra", n):
+            prior = dist.Categorical(logits=self.class_prior.log_prob)
+            label = pyro.sample("C", prior) if label is None else pyro.sample("C", prior, obs=label)
+            z = pyro.sample("z", _Latents(self.latent_prior, label))
+            amplitude = pyro.sample("a", dist.Normal(zero, self.nuisance.amplitude_sd))
+            calibration = zero.expand(n, exposures, 0)
+            if self.nuisance.terms and bool(data.share.any()):
+                normal = dist.Normal(zero, self.nuisance.calibration_sd)
+                shape = (n, exposures, self.nuisance.terms)
+                calibration = pyro.sample("c", normal.expand(shape).mask((data.share > 0).unsqueeze(-1)).to_event(2))
+            star = self.generator(z)
+            mean = self.gain(data, amplitude, calibration) * star.unsqueeze(1)
+            pyro.sample("y", _Exposures(self.noise, mean, data.ivar, data.mask), obs=data.flux)
+        return amplitude.exp().unsqueeze(-1) * star
+
+
+class _Latents(dist.TorchDistribution):
+    """The latent prior of given classes, as Pyro sees it."""
+
+    support = constraints.real_vector
+    arg_constraints: dict = {}  # noqa: RUF012 -- torch's protocol
+
+    def __init__(self, prior: KDEPrior, label: Tensor) -> None:
+        super().__init__(label.shape, (prior.latent_dim,), validate_args=False)
+        self.prior, self.label = prior, label
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return self.prior.log_prob(value, self.label)
+
+    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+        label = self.label.expand(*sample_shape, *self.label.shape)
+        return self.prior.sample(label.reshape(-1)).reshape(*label.shape, -1)
+
+
+class _Exposures(dist.TorchDistribution):
+    """Exposures with the masked likelihood of NoiseFlow, as Pyro sees them."""
+
+    support = constraints.independent(constraints.real, 2)
+    arg_constraints: dict = {}  # noqa: RUF012 -- torch's protocol
+
+    def __init__(self, noise: NoiseFlow, mean: Tensor, ivar: Tensor, mask: Tensor) -> None:
+        super().__init__(mean.shape[:-2], mean.shape[-2:], validate_args=False)
+        self.noise, self.mean, self.ivar, self.mask = noise, mean, ivar, mask
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return self.noise.log_prob(value - self.mean, self.ivar, self.mask).sum((-2, -1))
+
+    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+        shape = (*sample_shape, *self.mean.shape)
+        noise = self.noise.sample(self.ivar.expand(shape), self.mask.expand(shape), generator=None)
+        return self.mean + noise

@@ -1,0 +1,145 @@
+r"""The network inside the noise flow: location and log-scale of each pixel from the K before it, with its derivatives.
+
+It has no flow in it, so that its closed-form derivatives can be read, and tested, by themselves.
+"""
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["LocalNetwork", "shift"]
+
+CONTEXT_GAIN = 3.0  # neighbouring errors differ by tens of percent: brings the second channel to order one
+
+
+def shift(x: Tensor, k: int) -> Tensor:
+    """What stood `k` pixels before (after, if negative); zero beyond the ends."""
+    if k == 0:
+        return x
+    out = torch.zeros_like(x)
+    if k > 0:
+        out[..., k:] = x[..., :-k]
+    else:
+        out[..., :k] = x[..., -k:]
+    return out
+
+
+def _squash(x: Tensor) -> Tensor:
+    r"""The smooth :math:`x / \sqrt{1 + x^2}`, within (-1, 1): a sigmoid at a third of the price of tanh."""
+    return x * torch.rsqrt(1.0 + x * x)
+
+
+def _squash_slope(x: Tensor) -> Tensor:
+    inverse = torch.rsqrt(1.0 + x * x)
+    return inverse * inverse * inverse
+
+
+class LocalNetwork(nn.Module):
+    r"""Features of a local group of pixels, two layers, two heads :math:`\mu_d, \alpha_d` (Kang et al. 2021, figure 2).
+
+    The first layer is a convolution of kernel :math:`K` over the preceding pixels, written as a matrix product over
+    shifted copies. The arguments are those of `NoiseFlow`.
+    """
+
+    def __init__(
+        self, kind: str, window: int, channels: int, hidden: int, squash: float, mu_bound: float, alpha_bound: float
+    ) -> None:
+        super().__init__()
+        self.robust = kind == "robust"
+        self.window, self.squash, self.mu_bound, self.alpha_bound = window, squash, mu_bound, alpha_bound
+        self.first = nn.Linear(3 * window if self.robust else window, channels)
+        self.second = nn.Linear(channels, hidden)
+        self.heads = nn.Linear(hidden, 2)  # mu, alpha
+        nn.init.zeros_(self.heads.weight)
+        nn.init.zeros_(self.heads.bias)
+        edge = 1 if self.robust else window
+        self.edge_mu = nn.Parameter(torch.zeros(edge), requires_grad=not self.robust)
+        self.edge_alpha = nn.Parameter(torch.zeros(edge))
+
+    def whiten(self, eps: Tensor, ivar: Tensor, bad: Tensor) -> tuple[Tensor, Tensor]:
+        """Residuals in the unit of the model, zero where bad, and that unit's inverse, one where bad."""
+        if not self.robust:
+            return torch.where(bad, 0.0, eps), torch.ones_like(eps)
+        unit = torch.where(bad, 1.0, ivar).sqrt()
+        return torch.where(bad, 0.0, eps * unit), unit
+
+    def predecessors(self, white: Tensor) -> tuple[Tensor, Tensor]:
+        """What the network sees of a residual, and its derivative."""
+        if not self.robust:
+            return white, torch.ones_like(white)
+        scaled = white / self.squash
+        return self.squash * _squash(scaled), _squash_slope(scaled)
+
+    def error_profile(self, ivar: Tensor, bad: Tensor) -> list[Tensor]:
+        r"""The second channel, :math:`\tanh\log(\sigma_{d-k}/\sigma_d)` for k = K..1 and -1..-K; 0 where either is bad."""
+        if not self.robust:
+            return []
+        ivar = torch.where(bad, 0.0, ivar)
+        before, after = [], []
+        for k in range(1, self.window + 1):
+            here, there = ivar[..., k:], ivar[..., :-k]
+            known = (here > 0) & (there > 0)
+            total = torch.where(known, here + there, 1.0)
+            ratio = torch.where(known, CONTEXT_GAIN * (here - there) / total, 0.0)
+            before.append(nn.functional.pad(ratio, (k, 0)))
+            after.append(nn.functional.pad(-ratio, (0, k)))
+        return before[::-1] + after
+
+    def inputs(self, seen: Tensor, ivar: Tensor, bad: Tensor) -> Tensor:
+        """The first layer's inputs, features x pixels: predecessors k = K..1, then the error profile."""
+        rows = [shift(seen, k) for k in range(self.window, 0, -1)] + self.error_profile(ivar, bad)
+        return torch.stack(rows).flatten(1)
+
+    def activation(self, x: Tensor) -> Tensor:
+        """A smooth sigmoid, so that second-order optimisers behave, or the published ReLU."""
+        return _squash(x) if self.robust else torch.relu(x)
+
+    def activation_slope(self, x: Tensor) -> Tensor:
+        """The derivative of `activation`."""
+        return _squash_slope(x) if self.robust else (x > 0).to(x.dtype)
+
+    def layers(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Both layers before their activation, and the raw heads; features x pixels, as `x`."""
+        a1 = torch.addmm(self.first.bias[:, None], self.first.weight, x)
+        a2 = torch.addmm(self.second.bias[:, None], self.second.weight, self.activation(a1))
+        return a1, a2, torch.addmm(self.heads.bias[:, None], self.heads.weight, self.activation(a2))
+
+    def bound(self, raw: Tensor) -> tuple[Tensor, Tensor]:
+        """The heads' outputs, mu and alpha, within their bounds."""
+        mu, alpha = raw[..., 0, :], raw[..., 1, :]
+        if self.robust:
+            return self.mu_bound * _squash(mu / self.mu_bound), self.alpha_bound * _squash(alpha / self.alpha_bound)
+        return mu, alpha.clamp(-self.alpha_bound, self.alpha_bound) if self.alpha_bound else alpha
+
+    def bound_slope(self, raw: Tensor) -> tuple[Tensor, Tensor]:
+        """The derivatives of `bound`."""
+        mu, alpha = raw[..., 0, :], raw[..., 1, :]
+        if self.robust:
+            return _squash_slope(mu / self.mu_bound), _squash_slope(alpha / self.alpha_bound)
+        free = alpha.abs() <= self.alpha_bound if self.alpha_bound else torch.ones_like(alpha, dtype=bool)
+        return torch.ones_like(mu), free.to(raw.dtype)
+
+    def with_edge(self, mu: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
+        """The first K pixels' own mu and alpha put in place of the network's."""
+        shape = (*mu.shape[:-1], self.window)
+        mu = torch.cat([self.edge_mu.expand(shape), mu[..., self.window :]], -1)
+        return mu, torch.cat([self.edge_alpha.expand(shape), alpha[..., self.window :]], -1)
+
+    def conditionals(self, white: Tensor, ivar: Tensor, bad: Tensor) -> tuple[Tensor, Tensor]:
+        r"""Location and log-scale of each pixel given its predecessors.
+
+        Arguments:
+            white: Residuals as `whiten` gives them, shape :math:`(N, D)`.
+            ivar: Inverse variances, shape :math:`(N, D)`.
+            bad: Not observed, shape :math:`(N, D)`.
+
+        Returns:
+            mu and alpha, each :math:`(N, D)`, in the unit of `white`.
+        """
+        raw = self.layers(self.inputs(self.predecessors(white)[0], ivar, bad))[-1]
+        mu, alpha = self.bound(raw)
+        return self.with_edge(mu.view_as(white), alpha.view_as(white))
+
+    def pull_back(self, on_heads: Tensor, slope1: Tensor, slope2: Tensor) -> Tensor:
+        """A cotangent of the raw heads pulled back to the predecessors k = K..1: features x pixels."""
+        g = self.second.weight.T @ (slope2 * (self.heads.weight.T @ on_heads))
+        return self.first.weight[:, : self.window].T @ (slope1 * g)

@@ -1,0 +1,392 @@
+r"""The density of an exposure's noise: a local autoregressive flow that is masked without imputation.
+
+The noise :math:`\epsilon = y - s` of one exposure is one-to-one with independent :math:`\xi_d`,
+
+.. math:: \xi_d = (u_d\,\epsilon_d - \mu_d)\, e^{-\alpha_d}, \qquad
+          \log p(\epsilon) = \sum_d m_d \left[\log f(\xi_d) - \alpha_d + \log u_d\right],
+
+where :math:`\mu_d, \alpha_d` depend on the :math:`K` preceding pixels only, and
+:math:`m_d = 1` where the pixel and those :math:`K` are all observed (equation 15 of Kang et al.). Two kinds:
+
+- `kang2021`: as published. :math:`u_d = 1`, :math:`f` standard normal, ReLU; the first :math:`K` pixels have free
+  :math:`\mu_d, \alpha_d`. (The text's :math:`\sigma_d = e^{-\alpha_d}` is a misprint for :math:`e^{\alpha_d}`, and of the
+  convolution's :math:`D - K + 1` columns it is the last that no pixel can use.) Its :math:`\alpha` is unbounded there,
+  and one cosmic ray outside of the training range then costs thousands of nats; the clamp `alpha_bound` is ours.
+- `robust`: on residuals whitened by the pipeline, :math:`u_d = \sigma_d^{-1}`, with Student-t :math:`f`, bounded and smooth
+  :math:`\mu` and :math:`\alpha`, squashed predecessors, and the pipeline's error profile around the pixel,
+  :math:`\tanh\log(\sigma_{d \pm k}/\sigma_d)`, as a second channel. It sees ratios of errors only, so its density is exactly
+  equivariant under a change of the flux unit. The first :math:`K` pixels share one scale.
+
+References:
+    Kang, He & Zhang (2021), section 3.4, equations 11 to 15.
+    Papamakarios, Pavlakou & Murray (2017), Masked Autoregressive Flow, arXiv:1705.07057.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from nflows.distributions.base import Distribution
+from nflows.distributions.normal import StandardNormal
+from nflows.flows.base import Flow
+from nflows.transforms.autoregressive import MaskedAffineAutoregressiveTransform
+from nflows.transforms.base import CompositeTransform, Transform
+from scipy.stats import norm as normal
+from scipy.stats import t as student_t
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from ..errors import InputError
+from .local_network import LocalNetwork, shift
+
+__all__ = ["KINDS", "Linearization", "LocalAutoregressive", "NoiseFlow", "StudentT", "window_maf"]
+
+KINDS = {"robust": 2.0, "kang2021": 7.0}  # each with its default bound on alpha
+BLOCK = 8192  # pixels at a time on a CPU, so that the hidden layers stay in its cache
+
+
+@dataclass(frozen=True)
+class Linearization:
+    r"""First-order expansion of the noise's log-density, with :math:`\sum_d w_d\, J_{d\cdot}^\top J_{d\cdot}` as curvature.
+
+    All are 0 where a pixel does not count.
+
+    Arguments:
+        log_prob: Log-density of each pixel, shape :math:`(\dots, D)`.
+        score: :math:`\partial \sum_d \log p_d / \partial \epsilon`, shape :math:`(\dots, D)`.
+        xi: Independent residuals, shape :math:`(\dots, D)`.
+        weight: Gauss-Newton weight: :math:`(\nu + 1)/(\nu + \xi^2)`, or 1 for normal noise, shape :math:`(\dots, D)`.
+        band: :math:`\partial \xi_d / \partial \epsilon_{d-k}` for :math:`k = 0 \dots K`, shape :math:`(\dots, D, K + 1)`;
+            a view in which neighbouring pixels are neighbours in memory.
+    """
+
+    log_prob: Tensor
+    score: Tensor
+    xi: Tensor
+    weight: Tensor
+    band: Tensor
+
+
+class StudentT(Distribution):
+    r"""Independent Student-t variables of unit scale that share one learned :math:`\nu > 2`.
+
+    Arguments:
+        size: Number of variables :math:`D`.
+        nu: Initial degrees of freedom.
+    """
+
+    def __init__(self, size: int, nu: float = 6.0) -> None:
+        super().__init__()
+        self.size = size
+        self.raw_nu = nn.Parameter(torch.tensor(math.log(math.expm1(nu - 2.0))))
+
+    @property
+    def nu(self) -> Tensor:
+        """Degrees of freedom."""
+        return 2.0 + softplus(self.raw_nu)
+
+    def log_density(self, xi: Tensor) -> Tensor:
+        """Log-density of each variable by itself, in the shape of `xi`."""
+        nu = self.nu
+        norm = torch.lgamma((nu + 1) / 2) - torch.lgamma(nu / 2) - 0.5 * torch.log(math.pi * nu)
+        return norm - 0.5 * (nu + 1) * torch.log1p(xi * xi / nu)
+
+    def draw(self, shape: tuple[int, ...], generator: torch.Generator | None = None) -> Tensor:
+        """Draws by the polar method of Bailey (1994), Mathematics of Computation 62, 779."""
+        nu = self.nu.detach().double()
+        options = {"dtype": torch.float64, "device": nu.device, "generator": generator}
+        radius = 1.0 - torch.rand(shape, **options)
+        t = torch.sqrt(nu * torch.expm1(-2.0 / nu * torch.log(radius))) * torch.cos(
+            2.0 * math.pi * torch.rand(shape, **options)
+        )
+        return t.to(self.raw_nu.dtype)
+
+    def _log_prob(self, inputs: Tensor, context: Tensor | None) -> Tensor:
+        return self.log_density(inputs).sum(-1)
+
+    def _sample(self, num_samples: int, context: Tensor | None) -> Tensor:
+        if context is None:
+            return self.draw((num_samples, self.size))
+        return self.draw((context.shape[0], num_samples, self.size))
+
+
+class LocalAutoregressive(Transform):
+    r"""The transform from noise :math:`\epsilon` to independent :math:`\xi`, each from its pixel and the :math:`K` before.
+
+    The context of `forward` and `inverse` is the inverse variance :math:`(N, D)` (`robust`) or None (`kang2021`).
+
+    Arguments:
+        network: Location and log-scale of each pixel.
+    """
+
+    def __init__(self, network: LocalNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def _context(self, inputs: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        if context is None and self.network.robust:
+            raise InputError("noise flow of kind robust: expected the inverse variance as context, got None")
+        ivar = torch.ones_like(inputs) if context is None else context
+        return ivar, ~(ivar > 0)
+
+    def forward(self, inputs: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        r"""Noise :math:`(N, D)` to independent residuals, and the log-determinant of each row."""
+        ivar, bad = self._context(inputs, context)
+        white, unit = self.network.whiten(inputs, ivar, bad)
+        mu, alpha = self.network.conditionals(white, ivar, bad)
+        return (white - mu) * torch.exp(-alpha), (unit.log() - alpha).sum(-1)
+
+    def inverse(
+        self, inputs: Tensor, context: Tensor | None = None, bad: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Independent residuals to noise, one pixel after the other; zero where `bad`."""
+        ivar, unusable = self._context(inputs, context)
+        bad = unusable if bad is None else bad | unusable
+        net, rows, size = self.network, *inputs.shape
+        k, static = net.window, net.first.bias.expand(size, rows, -1)
+        profile = net.error_profile(ivar, bad)
+        if profile:
+            static = static + torch.einsum("fnd,cf->dnc", torch.stack(profile), net.first.weight[:, k:])
+        seen = [torch.zeros_like(inputs[:, 0])] * k
+        whites, alphas = [], []
+        for d in range(size):
+            if d < k:
+                edge = d % len(net.edge_mu)
+                mu, alpha = net.edge_mu[edge], net.edge_alpha[edge].expand(rows)
+            else:
+                h = net.activation(static[d] + torch.stack(seen[-k:], -1) @ net.first.weight[:, :k].T)
+                mu, alpha = net.bound(net.heads(net.activation(net.second(h))).T)
+            white = torch.where(bad[:, d], 0.0, inputs[:, d] * torch.exp(alpha) + mu)
+            seen.append(net.predecessors(white)[0])
+            whites.append(white)
+            alphas.append(alpha)
+        _, unit = net.whiten(inputs, ivar, bad)
+        return torch.stack(whites, -1) / unit, (torch.stack(alphas, -1) - unit.log()).sum(-1)
+
+
+class NoiseFlow(nn.Module):
+    r"""Density, samples and linearization of the noise of exposures.
+
+    Arguments:
+        kind: `robust`, or `kang2021` for the published model.
+        size: Number of pixels :math:`D`.
+        window: Number of preceding pixels :math:`K` that a pixel depends on.
+        channels: Width :math:`C` of the first layer.
+        hidden: Width :math:`C' < C` of the second layer.
+        squash: Whitened residuals enter the network as :math:`w / \sqrt{1 + (w/c)^2}`; this is :math:`c` (`robust`).
+        mu_bound: Largest :math:`|\mu|`, in units of the pipeline's sigma (`robust`).
+        alpha_bound: Largest :math:`|\alpha|`; 2 for `robust`, 7 for `kang2021` by default; 0 for no bound, as published.
+
+    Raises:
+        InputError: if the kind is not known or a number is out of range.
+
+    Example:
+        >>> noise = NoiseFlow("robust", size=64)
+        >>> ivar = torch.full((3, 64), 100.0)
+        >>> eps = noise.sample(ivar, generator=torch.Generator().manual_seed(0))
+        >>> noise.log_prob(eps, ivar, torch.zeros(3, 64, dtype=torch.bool)).shape
+        torch.Size([3, 64])
+    """
+
+    def __init__(
+        self,
+        kind: str = "robust",
+        size: int = 2048,
+        window: int = 4,
+        channels: int = 16,
+        hidden: int = 8,
+        squash: float = 4.0,
+        mu_bound: float = 3.0,
+        alpha_bound: float | None = None,
+    ) -> None:
+        super().__init__()
+        if kind not in KINDS:
+            raise InputError(f"kind: expected one of {', '.join(KINDS)}, got {kind!r}")
+        if not 1 <= window < size or not 1 <= hidden <= channels:
+            came = f"size {size}, window {window}, channels {channels}, hidden {hidden}"
+            raise InputError(f"noise flow: expected 1 <= window < size and 1 <= hidden <= channels, got {came}")
+        alpha_bound = KINDS[kind] if alpha_bound is None else alpha_bound
+        if not (squash > 0 and mu_bound > 0 and alpha_bound >= 0) or (kind == "robust" and alpha_bound == 0):
+            came = f"squash {squash}, mu_bound {mu_bound}, alpha_bound {alpha_bound}"
+            raise InputError(f"noise flow: expected positive bounds, got {came}")
+        self.kind, self.size, self.window = kind, size, window
+        shape = {"window": window, "channels": channels, "hidden": hidden}
+        bounds = {"squash": squash, "mu_bound": mu_bound, "alpha_bound": alpha_bound}
+        self.config = {"kind": kind, "size": size, **shape, **bounds}
+        base = StudentT(size) if kind == "robust" else StandardNormal([size])
+        self.flow = Flow(LocalAutoregressive(LocalNetwork(kind, **shape, **bounds)), base)
+
+    @property
+    def network(self) -> LocalNetwork:
+        """The network inside the transform inside `flow`."""
+        return self.flow._transform.network
+
+    @property
+    def nu(self) -> float:
+        """Degrees of freedom of the conditionals; infinite for `kang2021`."""
+        return self.flow._distribution.nu.item() if self.kind == "robust" else math.inf
+
+    def log_density(self, xi: Tensor) -> Tensor:
+        """Log-density of independent residuals, in the shape of `xi`."""
+        if self.kind == "robust":
+            return self.flow._distribution.log_density(xi)
+        return -0.5 * xi * xi - 0.5 * math.log(2 * math.pi)
+
+    def counted(self, mask: Tensor) -> Tensor:
+        r"""Which pixels enter the likelihood (equation 15): they and their K predecessors, as far as there are any.
+
+        Of the first K pixels, which have no conditional, each counts if it is observed itself.
+
+        Arguments:
+            mask: True where bad, shape :math:`(\dots, D)`.
+
+        Returns:
+            Shape :math:`(\dots, D)`, boolean.
+        """
+        k, size = self.window, mask.shape[-1]
+        bad = mask.clone()
+        for j in range(1, k + 1):
+            bad[..., k:] |= mask[..., k - j : size - j]
+        return ~bad
+
+    def _prepare(self, eps: Tensor, ivar: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        eps, ivar, mask = torch.broadcast_tensors(eps, ivar, mask)
+        if eps.shape[-1] != self.size:
+            raise InputError(f"noise flow: expected {self.size} pixels, got {eps.shape[-1]}")
+        flat = (-1, self.size)
+        ivar = ivar.reshape(flat).to(eps.dtype)
+        return eps.reshape(flat), ivar, mask.reshape(flat) | ~(ivar > 0)
+
+    def log_prob(self, eps: Tensor, ivar: Tensor, mask: Tensor) -> Tensor:
+        r"""Log-density of each pixel given its predecessors, per unit of `eps`.
+
+        Arguments:
+            eps: Residuals, shape :math:`(\dots, D)`, in flux units (mean absolute flux 1).
+            ivar: Inverse variances, broadcastable to the same shape, in flux units to the power -2.
+            mask: True where bad, broadcastable to the same shape. What stands there has no influence.
+
+        Returns:
+            Shape :math:`(\dots, D)`; exactly 0 where a pixel does not count.
+        """
+        shape = torch.broadcast_shapes(eps.shape, ivar.shape, mask.shape)
+        eps, ivar, bad = self._prepare(eps, ivar, mask)
+        white, unit = self.network.whiten(eps, ivar, bad)
+        mu, alpha = self.network.conditionals(white, ivar, bad)
+        xi = (white - mu) * torch.exp(-alpha)
+        log_prob = self.log_density(xi) - alpha + unit.log()
+        return torch.where(self.counted(bad), log_prob, 0.0).view(shape)
+
+    @torch.no_grad()
+    def scale(self, eps: Tensor, ivar: Tensor, mask: Tensor) -> Tensor:
+        r"""Half the width of the central 68.3 % of each pixel's noise given its predecessors.
+
+        It is the standard deviation of a normal density; heavy tails hardly touch it.
+
+        Arguments as in `log_prob`.
+
+        Returns:
+            Shape :math:`(\dots, D)`, in flux units; NaN where a pixel does not count.
+        """
+        shape = torch.broadcast_shapes(eps.shape, ivar.shape, mask.shape)
+        eps, ivar, bad = self._prepare(eps, ivar, mask)
+        white, unit = self.network.whiten(eps, ivar, bad)
+        _, alpha = self.network.conditionals(white, ivar, bad)
+        spread = float(student_t.isf(normal.sf(1.0), self.nu))
+        return torch.where(self.counted(bad), spread * torch.exp(alpha) / unit, torch.nan).view(shape)
+
+    @torch.no_grad()
+    def sample(self, ivar: Tensor, mask: Tensor | None = None, *, generator: torch.Generator | None = None) -> Tensor:
+        r"""Draw noise, one pixel after the other.
+
+        A masked pixel gets 0, and its successors are drawn as if its residual were 0; those do not count in `log_prob`.
+
+        Arguments:
+            ivar: Inverse variances, shape :math:`(\dots, D)`.
+            mask: True where bad, same shape; none by default.
+            generator: Source of randomness, on the device of the parameters.
+
+        Returns:
+            Noise, shape :math:`(\dots, D)`, in flux units.
+        """
+        eps = torch.zeros_like(ivar)
+        flat, values, bad = self._prepare(eps, ivar, torch.zeros_like(ivar, dtype=bool) if mask is None else mask)
+        if self.kind == "robust":
+            xi = self.flow._distribution.draw(flat.shape, generator).to(flat.dtype)
+        else:
+            xi = torch.randn(flat.shape, dtype=flat.dtype, device=flat.device, generator=generator)
+        return self.flow._transform.inverse(xi, values, bad)[0].view(ivar.shape)
+
+    @torch.no_grad()
+    def linearize(self, eps: Tensor, ivar: Tensor, mask: Tensor) -> Linearization:
+        r"""Log-density with its exact score and the band of :math:`\partial\xi/\partial\epsilon`, without autograd.
+
+        Arguments as in `log_prob`.
+
+        Returns:
+            The expansion at `eps`.
+        """
+        shape = torch.broadcast_shapes(eps.shape, ivar.shape, mask.shape)
+        eps, ivar, bad = self._prepare(eps, ivar, mask)
+        rows = max(1, BLOCK // self.size) if eps.device.type == "cpu" else len(eps)
+        out = [eps.new_empty(eps.shape) for _ in range(4)] + [eps.new_empty(self.window + 1, *eps.shape)]
+        for i in range(0, len(eps), rows):
+            part = slice(i, i + rows)
+            for whole, block in zip(out, self._linearize_block(eps[part], ivar[part], bad[part]), strict=True):
+                whole[..., part, :] = block
+        log_prob, score, xi, weight = (x.view(shape) for x in out[:4])
+        return Linearization(log_prob, score, xi, weight, out[4].view(-1, *shape).movedim(0, -1))
+
+    def _linearize_block(self, eps: Tensor, ivar: Tensor, bad: Tensor) -> tuple[Tensor, ...]:
+        net, k, counted = self.network, self.window, self.counted(bad)
+        white, unit = net.whiten(eps, ivar, bad)
+        seen, slope = net.predecessors(white)
+        x = net.inputs(seen, ivar, bad)
+        a1, a2, raw = net.layers(x)
+        mu, alpha = net.bound(raw)
+        mu, alpha = net.with_edge(mu.view_as(eps), alpha.view_as(eps))
+
+        shrink = torch.exp(-alpha)
+        xi = torch.where(counted, (white - mu) * shrink, 0.0)
+        weight = (self.nu + 1) / (self.nu + xi * xi) if self.kind == "robust" else torch.ones_like(xi)
+        weight = torch.where(counted, weight, 0.0)
+        log_prob = torch.where(counted, self.log_density(xi) - alpha + unit.log(), 0.0)
+
+        # Back through the network, once for xi (rows of the band) and once for -alpha: the two parts of the score.
+        inner = counted.to(eps.dtype)
+        inner[:, :k] = 0.0
+        on_mu, on_alpha = ((inner.flatten() * x) for x in net.bound_slope(raw))
+        on_mu = -shrink.flatten() * on_mu
+        slopes = net.activation_slope(a1), net.activation_slope(a2)
+        from_xi = net.pull_back(torch.stack([on_mu, -xi.flatten() * on_alpha]), *slopes)
+        from_alpha = net.pull_back(torch.stack([torch.zeros_like(on_mu), on_alpha]), *slopes)
+        step = slope * unit
+        band = eps.new_empty(k + 1, *eps.shape)
+        band[0] = torch.where(counted, shrink * unit, 0.0)
+        pull = weight * xi
+        score = -pull * band[0]
+        for j in range(1, k + 1):
+            row = from_xi[k - j].view_as(eps)
+            band[j] = row * shift(step, j)
+            share = -(pull * row + from_alpha[k - j].view_as(eps))
+            score[:, :-j] += share[:, j:] * step[:, :-j]
+        return log_prob, score, xi, weight, band
+
+
+def window_maf(size: int, hidden: int = 16, layers: int = 2) -> Flow:
+    r"""A masked autoregressive flow on windows of `size` pixels, with a Student-t base: a yardstick for `NoiseFlow`.
+
+    All its layers keep the pixels' order, so its last factor is the density of a pixel given those before it.
+
+    References:
+        Papamakarios, Pavlakou & Murray (2017), arXiv:1705.07057.
+
+    Arguments:
+        size: Number of pixels in a window.
+        hidden: Width of each layer's network.
+        layers: Number of affine layers.
+
+    Returns:
+        The flow; its inputs have shape :math:`(N, size)`.
+    """
+    steps = [MaskedAffineAutoregressiveTransform(size, hidden, num_blocks=1) for _ in range(layers)]
+    return Flow(CompositeTransform(steps), StudentT(size))

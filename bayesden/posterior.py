@@ -1,0 +1,111 @@
+"""What every engine and every baseline returns: the posterior of the noise-free spectrum of one star."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from .errors import InputError
+
+__all__ = ["FLAGS", "Posterior"]
+
+FLAGS = ("OUT_OF_SUPPORT", "NOT_CONVERGED", "FEATURE_NOT_IN_MODEL", "LOW_INFORMATION")
+
+
+def _frozen(values: NDArray | None) -> NDArray | None:
+    if values is None:
+        return None
+    array = np.array(values)
+    array.setflags(write=False)
+    return array
+
+
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    r"""The posterior of one star's noise-free flux.
+
+    Arguments:
+        wavelength: Pixel centres, shape :math:`(D,)`, vacuum Å.
+        flux: Posterior mean (or mode, for a point estimate), shape :math:`(D,)`, in `flux_unit`.
+        sigma: Posterior standard deviation of the noise-free flux, generator error included, shape :math:`(D,)`;
+            NaN where a method has none.
+        residual_z: Whitened residuals of the data under the fitted model, shape :math:`(E, D)`, NaN where masked.
+        prior_fraction: Posterior over prior standard deviation, shape :math:`(D,)`; 1 = the data said nothing here.
+        class_prob: Probability of each class; empty for methods without classes.
+        latent: Latent vector :math:`(L,)`, or draws of it :math:`(S, L)`; None for methods without latents.
+        draws: Draws of the flux, shape :math:`(S, D)`, or None.
+        flags: Named quality bits, each one of `FLAGS`.
+        data_flux, data_ivar: What was fitted, shape :math:`(E, D)`, in `flux_unit`; `data_ivar` is 0 where masked.
+        method: The engine's or baseline's name.
+        name: The object's name.
+        flux_unit: Unit of the flux, as FITS writes it.
+        meta: Further facts (strings and numbers): objective, iterations, amplitude, model, seed, input file, ...
+    """
+
+    wavelength: NDArray
+    flux: NDArray
+    sigma: NDArray
+    residual_z: NDArray
+    prior_fraction: NDArray
+    class_prob: Mapping[str, float] = field(default_factory=dict)
+    latent: NDArray | None = None
+    draws: NDArray | None = None
+    flags: frozenset[str] = frozenset()
+    data_flux: NDArray | None = None
+    data_ivar: NDArray | None = None
+    method: str = ""
+    name: str = "spectrum"
+    flux_unit: str = ""
+    meta: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for key in (
+            "wavelength",
+            "flux",
+            "sigma",
+            "residual_z",
+            "prior_fraction",
+            "latent",
+            "draws",
+            "data_flux",
+            "data_ivar",
+        ):
+            object.__setattr__(self, key, _frozen(getattr(self, key)))
+        size = self.wavelength.shape
+        for key in ("flux", "sigma", "prior_fraction"):
+            if getattr(self, key).shape != size:
+                raise InputError(f"{self.name}: {key}: expected shape {size}, got {getattr(self, key).shape}")
+        unknown = set(self.flags) - set(FLAGS)
+        if unknown:
+            raise InputError(
+                f"{self.name}: flags: expected some of {', '.join(FLAGS)}, got {', '.join(sorted(unknown))}"
+            )
+        object.__setattr__(self, "flags", frozenset(self.flags))
+        object.__setattr__(self, "class_prob", MappingProxyType({k: float(v) for k, v in self.class_prob.items()}))
+        object.__setattr__(self, "meta", MappingProxyType(dict(self.meta)))
+
+    @property
+    def best_class(self) -> str | None:
+        """The most probable class, or None for methods without classes."""
+        return max(self.class_prob, key=self.class_prob.__getitem__) if self.class_prob else None
+
+    def quantile(self, probability: float) -> NDArray:
+        """Quantile of the flux at each pixel: from the draws where there are some, else normal.
+
+        Arguments:
+            probability: Between 0 and 1, exclusive.
+
+        Returns:
+            Shape :math:`(D,)`, in `flux_unit`.
+
+        Raises:
+            InputError: if the probability is not between 0 and 1.
+        """
+        if not 0 < probability < 1:
+            raise InputError(f"probability: expected a number between 0 and 1, got {probability}")
+        if self.draws is not None:
+            return np.quantile(self.draws, probability, axis=0)
+        return self.flux + self.sigma * ndtri(probability)

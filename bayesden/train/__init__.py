@@ -1,0 +1,1 @@
+"""From spectra to a trained model."""
