@@ -21,7 +21,7 @@ from scipy.special import logsumexp
 
 from .linear_gaussian import LN_2PI, LowRankGaussian
 
-__all__ = ["Nodes", "known_amplitude", "refine", "scale_of_data", "start"]
+__all__ = ["Nodes", "climb", "known_amplitude", "refine", "scale_of_data", "start"]
 
 LOG_AMPLITUDE_SD = 1.0  # tau: a factor of e either way
 
@@ -31,31 +31,48 @@ class Nodes:
     r"""Amplitudes and their weights, for each spectrum of a batch.
 
     Arguments:
-        log_amplitude: :math:`\ln a`, shape :math:`(B, Q)`.
+        log_amplitude: :math:`\ln a`, shape :math:`(B, Q)`, ascending.
         log_weight: Log of quadrature weight times prior times likelihood, shape :math:`(B, Q)`.
-        scale: The standard deviation of :math:`\ln a` that they were made for, shape :math:`(B,)`.
     """
 
     log_amplitude: NDArray
     log_weight: NDArray
-    scale: NDArray
 
     @property
     def log_evidence(self) -> NDArray:
         r""":math:`\ln p(y)`, shape :math:`(B,)`."""
         return logsumexp(self.log_weight, axis=1)
 
-    def location_and_scale(self) -> tuple[NDArray, NDArray]:
-        r"""Posterior mean and standard deviation of :math:`\ln a`, each of shape :math:`(B,)`, as far as nodes tell."""
-        node = self.log_amplitude
+    def moments(self) -> tuple[NDArray, NDArray]:
+        r"""Posterior mean and standard deviation of :math:`\ln a`, each of shape :math:`(B,)`."""
         weight = np.exp(self.log_weight - self.log_evidence[:, None])
-        location = (weight * node).sum(1)
-        if node.shape[1] == 1:
-            return location, self.scale
-        scale = np.sqrt((weight * (node - location[:, None]) ** 2).sum(1))
-        # a peak between two nodes has no measurable width: shrink step by step; one beyond the last node: widen
-        outside = np.abs(location - node.mean(1)) > 0.45 * (node[:, -1] - node[:, 0])
-        return location, np.where(outside, 1.7 * self.scale, np.maximum(scale, 0.3 * self.scale))
+        location = (weight * self.log_amplitude).sum(1)
+        return location, np.sqrt((weight * (self.log_amplitude - location[:, None]) ** 2).sum(1))
+
+    def peak(self) -> tuple[NDArray, NDArray, NDArray]:
+        r"""Laplace's approximation, from the parabola through three nodes.
+
+        Returns:
+            Mode and standard deviation of :math:`\ln a`, and the log evidence, each of shape :math:`(B,)`.
+        """
+        node, weight = np.polynomial.hermite.hermgauss(3)
+        low, middle, high = (self.log_weight - np.log(weight) - node**2).T
+        spacing = self.log_amplitude[:, 1] - self.log_amplitude[:, 0]
+        width = spacing / np.sqrt(3)  # for which the nodes were made
+        slope, bend = (high - low) / (2 * spacing), (high - 2 * middle + low) / spacing**2
+        concave = bend * width**2 < -1 / 16
+        bend = np.where(concave, bend, -1 / (16 * width**2))
+        reach = np.maximum(3 * width, 0.5)  # ln p(y | a) is smooth over a factor of 1.6 in a, narrow as its peak may be
+        step = np.clip(-slope / bend, -reach, reach)
+        scale = np.clip(1 / np.sqrt(-bend), 0.2 * width, 4 * width)
+        height = middle + slope * step + bend * step**2 / 2 + np.log(np.sqrt(np.pi) * scale / width)
+        return self.log_amplitude[:, 1] + step, scale, height
+
+    def settled(self) -> NDArray:
+        """Whether three nodes are where, and as wide as, their own parabola says; shape :math:`(B,)`."""
+        location, scale, _ = self.peak()
+        ratio = scale / (self.log_amplitude[:, 1] - self.log_amplitude[:, 0]) * np.sqrt(3)
+        return (np.abs(location - self.log_amplitude[:, 1]) < 0.2 * scale) & (np.abs(np.log(ratio)) < 0.2)
 
 
 def _positive(estimate: NDArray, error: NDArray) -> NDArray:
@@ -85,33 +102,36 @@ def scale_of_data(flux: NDArray, ivar: NDArray, second_moment: NDArray, mean: ND
 def known_amplitude(prior: LowRankGaussian, flux: NDArray, ivar: NDArray) -> Nodes:
     """The single node :math:`a = 1`: the data are in the model's unit."""
     one = np.ones(flux.shape[0])
-    return Nodes(np.zeros((one.size, 1)), prior.log_evidence(flux, ivar, one)[:, None], 0 * one)
+    return Nodes(np.zeros((one.size, 1)), prior.log_evidence(flux, ivar, one)[:, None])
 
 
-def start(prior: LowRankGaussian, flux: NDArray, ivar: NDArray, n_match: int = 2) -> Nodes:
-    """One node at the least-squares amplitude of the prior's mean spectrum: Laplace's approximation.
+def start(prior: LowRankGaussian, flux: NDArray, ivar: NDArray) -> Nodes:
+    """Three nodes about the least-squares amplitude of the prior's mean spectrum.
 
     Arguments:
         prior: The spectra.
         flux: Data in units of :math:`a_0`, shape :math:`(B, D)`.
         ivar: Their inverse variances, same shape.
-        n_match: Least-squares steps, each with the covariance at the amplitude of the last.
 
     Returns:
-        Nodes of shape :math:`(B, 1)`.
+        Nodes of shape :math:`(B, 3)`.
     """
-    amplitude = np.ones(flux.shape[0])
+    estimate, error = prior.match_amplitude(flux, ivar, np.ones(flux.shape[0]))
     limit = np.exp(3 * LOG_AMPLITUDE_SD)
-    for _ in range(n_match):
-        estimate, error = prior.match_amplitude(flux, ivar, amplitude)
-        amplitude = np.clip(_positive(estimate, error), 1 / limit, limit)
+    amplitude = np.clip(_positive(estimate, error), 1 / limit, limit)
     precision = (amplitude / error) ** 2 + LOG_AMPLITUDE_SD**-2
-    return _quadrature(prior, flux, ivar, np.log(amplitude), 1 / np.sqrt(precision), 1)
+    return _quadrature(prior, flux, ivar, np.log(amplitude), 1 / np.sqrt(precision), 3)
+
+
+def climb(prior: LowRankGaussian, flux: NDArray, ivar: NDArray, nodes: Nodes) -> Nodes:
+    """Three nodes about the peak that three nodes point to: Newton's method."""
+    location, scale, _ = nodes.peak()
+    return _quadrature(prior, flux, ivar, location, scale, 3)
 
 
 def refine(prior: LowRankGaussian, flux: NDArray, ivar: NDArray, nodes: Nodes, size: int) -> Nodes:
     """Nodes about the posterior mean that `nodes` found, and as wide as the posterior that they found."""
-    return _quadrature(prior, flux, ivar, *nodes.location_and_scale(), size)
+    return _quadrature(prior, flux, ivar, *nodes.moments(), size)
 
 
 def _quadrature(
@@ -121,4 +141,4 @@ def _quadrature(
     log_amplitude = location[:, None] + np.sqrt(2) * scale[:, None] * node
     log_f = np.stack([prior.log_evidence(flux, ivar, np.exp(column)) for column in log_amplitude.T], axis=1)
     log_f -= 0.5 * ((log_amplitude / LOG_AMPLITUDE_SD) ** 2 + LN_2PI) + np.log(LOG_AMPLITUDE_SD)
-    return Nodes(log_amplitude, log_f + np.log(weight) + node**2 + np.log(np.sqrt(2) * scale)[:, None], scale)
+    return Nodes(log_amplitude, log_f + np.log(weight) + node**2 + np.log(np.sqrt(2) * scale)[:, None])

@@ -1,6 +1,6 @@
 r"""Mixture of per-class probabilistic principal components: the posterior of a spectrum in closed form.
 
-.. math:: C \sim \mathrm{Uniform}, \quad s \mid C \sim N(\mu_C, W_C W_C^T + \mathrm{diag}\,\psi_C), \quad y_e = a s + n_e
+.. math:: C \sim \mathrm{Uniform}, \quad s \mid C \sim N(\mu_C, W_C W_C^T + \psi_C), \quad y_e = a s + n_e
 
 Class probabilities follow from the marginal likelihoods; mean and variance are those of the mixture,
 
@@ -14,8 +14,9 @@ References:
     Tipping & Bishop 1999, Neural Computation 11, 443.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, overload
 
 import numpy as np
@@ -34,8 +35,9 @@ __all__ = ["Amplitude", "MixturePPCA"]
 
 Amplitude = Literal["unknown", "known"]
 CHUNK = 64  # spectra at once: arrays that stay in the cache
+MAX_CLIMB = 6  # steps of Newton's method in the log amplitude; one or two is usual
 NARROW = 0.03  # standard deviation of the log amplitude
-NEGLIGIBLE = -40.0  # log of the weight below which a class or a node is left out
+NEGLIGIBLE = -30.0  # log of the weight below which a class or a node is left out
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +88,7 @@ class MixturePPCA:
         grid: Grid,
         *,
         rank: int | None = None,
-        noise: Noise = "pixel",
+        noise: Noise = "isotropic",
         validation: tuple[NDArray, ArrayLike] | None = None,
         amplitude: Amplitude = "unknown",
         seed: int = 0,
@@ -161,8 +163,8 @@ class MixturePPCA:
         total = logsumexp(evidence, axis=1)
         mean, variance, a, a2 = self._moments(flux, ivar, nodes, total)
         # what the amplitude alone tells about the flux: s ~ prior, a ~ its posterior, independent
-        reference = a2[:, None] * (prior_variance + prior_mean**2) - (a[:, None] * prior_mean) ** 2
-        fraction = np.sqrt(variance / reference)
+        reference = a2[:, None] * prior_variance + np.maximum(a2 - a**2, 0.0)[:, None] * prior_mean**2
+        fraction = np.sqrt(np.divide(variance, reference, out=np.ones_like(variance), where=reference > 0))
         return [
             self._posterior(
                 obs,
@@ -213,14 +215,17 @@ class MixturePPCA:
         if self.amplitude == "known":
             return [amp.known_amplitude(prior, flux, ivar) for prior in self.priors]
         nodes = [amp.start(prior, flux, ivar) for prior in self.priors]
-        # three nodes are enough where the amplitude is known to a few percent: ln p(y | a) is then a parabola
-        for size, narrow in ((3, 0.0), (3, 0.0), (7, NARROW), (9, NARROW)):
-            evidence = np.stack([each.log_evidence for each in nodes], axis=1)
-            possible = evidence - evidence.max(1, keepdims=True) > NEGLIGIBLE
-            nodes = [
-                _refine_rows(prior, flux, ivar, each, rows & (each.scale > narrow), size)
-                for prior, each, rows in zip(self.priors, nodes, possible.T, strict=True)
-            ]
+        height = np.stack([each.peak()[2] for each in nodes])
+        hope = height + 0.5 * np.abs(height - np.stack([each.log_evidence for each in nodes]))  # extrapolation may err
+        possible = hope - height.max(0) > 2 * NEGLIGIBLE
+        for prior, rows, k in zip(self.priors, possible, range(len(nodes)), strict=True):
+            for _ in range(MAX_CLIMB):
+                unsettled = rows & ~nodes[k].settled()
+                nodes[k] = _replace(nodes[k], unsettled, 3, partial(amp.climb, prior), flux, ivar)
+            # three nodes are enough where the amplitude is known to a few percent: ln p(y | a) is then a parabola
+            wide = rows & (nodes[k].peak()[1] > NARROW)
+            for size in (7, 9):
+                nodes[k] = _replace(nodes[k], wide, size, partial(amp.refine, prior, size=size), flux, ivar)
         return nodes
 
     def _moments(
@@ -247,22 +252,18 @@ class MixturePPCA:
         return mean, variance, a / weight, a2 / weight
 
 
-def _refine_rows(
-    prior: LowRankGaussian, flux: NDArray, ivar: NDArray, nodes: amp.Nodes, rows: NDArray, size: int
+def _replace(
+    nodes: amp.Nodes, rows: NDArray, size: int, better: Callable[..., amp.Nodes], flux: NDArray, ivar: NDArray
 ) -> amp.Nodes:
-    # refine the rows whose class is possible; the others keep their nodes, padded with nodes of no weight
+    # better nodes for some of the rows; the others keep theirs, padded with nodes of no weight
     if not rows.any():
         return nodes
-    width = max(size, nodes.log_amplitude.shape[1])
-    padding = ((0, 0), (0, width - nodes.log_amplitude.shape[1]))
+    padding = ((0, 0), (0, max(size - nodes.log_weight.shape[1], 0)))
     log_amplitude = np.pad(nodes.log_amplitude, padding)
     log_weight = np.pad(nodes.log_weight, padding, constant_values=-np.inf)
-    old = amp.Nodes(nodes.log_amplitude[rows], nodes.log_weight[rows], nodes.scale[rows])
-    new = amp.refine(prior, flux[rows], ivar[rows], old, size)
+    new = better(flux[rows], ivar[rows], nodes=amp.Nodes(nodes.log_amplitude[rows], nodes.log_weight[rows]))
     log_amplitude[rows], log_weight[rows] = new.log_amplitude, new.log_weight
-    scale = nodes.scale.copy()
-    scale[rows] = new.scale
-    return amp.Nodes(log_amplitude, log_weight, scale)
+    return amp.Nodes(log_amplitude, log_weight)
 
 
 def _scatter_evidence(obs: Observation) -> float:

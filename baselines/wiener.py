@@ -54,7 +54,7 @@ class Wiener:
         grid: Grid,
         *,
         rank: int | None = None,
-        noise: Noise = "pixel",
+        noise: Noise = "isotropic",
         validation: NDArray | None = None,
         amplitude: Amplitude = "unknown",
         seed: int = 0,

@@ -3,11 +3,20 @@
 import os
 import random
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+
+from bayesden.model.class_prior import ClassPrior
+from bayesden.model.generator import BasisGenerator
+from bayesden.model.joint import SpectrumModel
+from bayesden.model.latent_prior import KDEPrior
+from bayesden.model.noiseflow import NoiseFlow
+from bayesden.model.nuisance import Nuisance
+from bayesden.spectrum import Grid, Observation
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -42,3 +51,62 @@ def sdss_files(reference_data: Path) -> list[Path]:
     if not files:
         pytest.skip(f"no reference spectra: no spec-*.fits in {reference_data / 'sdss'}")
     return files
+
+
+def build_toy_model(size: int = 64, *, latent_dim: int = 2, seed: int = 0, **options: object) -> SpectrumModel:
+    """A model of three classes with smooth spectra and random weights; `options` replace its parts."""
+    random = torch.Generator().manual_seed(seed)
+    x = torch.linspace(0, 1, size, dtype=torch.float64)
+    generator = BasisGenerator(size, latent_dim, components=6, hidden=(8, 16))
+    noise = NoiseFlow("robust", size=size, window=3, channels=6, hidden=4)
+    with torch.no_grad():
+        for parameter in (*generator.parameters(), *noise.network.heads.parameters()):
+            parameter.copy_(torch.randn(parameter.shape, generator=random) / max(parameter.shape[-1], 4) ** 0.5)
+        waves = torch.stack([torch.cos(torch.pi * (2 * k + 3) * x + k) for k in range(6)], 1)
+        generator.mean.copy_(1 + 0.3 * torch.sin(3 * x))
+        generator.basis.copy_(torch.linalg.qr(waves).Q.T)
+        generator.scale.copy_(0.6 * size**0.5 / torch.arange(1, 7))
+    labels = torch.arange(3).repeat_interleave(40)
+    centres = 1.5 * torch.randn(3, latent_dim, generator=random)
+    latents = centres[labels] + 0.4 * torch.randn(120, latent_dim, generator=random)
+    parts = {
+        "grid": Grid.uniform(size=size),
+        "class_prior": ClassPrior(("A", "G", "M")),
+        "generator": generator,
+        "latent_prior": KDEPrior.fit(latents, labels, 3),
+        "noise": noise,
+        "nuisance": Nuisance(),
+        "discrepancy": torch.full((3, size), 0.01),
+        "spread": torch.full((3, size), 0.3),
+    }
+    return SpectrumModel(**(parts | options)).eval().requires_grad_(False)
+
+
+def draw_from(
+    model: SpectrumModel, labels: Sequence[int], *, exposures: int = 1, snr: float = 20.0, seed: int = 0
+) -> list[Observation]:
+    """Observations drawn from a model by ancestral sampling, calibration errors included where E > 1."""
+    random = torch.Generator().manual_seed(seed)
+    label = torch.as_tensor(labels)
+    star = model.generator(model.latent_prior.sample(label, random).to(model.spread.dtype)).unsqueeze(1)
+    shape = (len(label), exposures, model.nuisance.terms if exposures > 1 else 0)
+    calibration = model.nuisance.calibration_sd * torch.randn(shape, generator=random).to(star.dtype)
+    gain = (calibration @ model.nuisance.polynomials(model.grid.size, star)[: shape[-1]]).exp()
+    ivar = (snr / star.abs().mean(-1, keepdim=True)).square().expand(-1, exposures, model.grid.size)
+    flux = gain * star + model.noise.sample(ivar.contiguous(), generator=random)
+    return [
+        Observation(model.grid.wavelength, y.double().numpy(), h.double().numpy(), name=f"star-{i}")
+        for i, (y, h) in enumerate(zip(flux, ivar, strict=True))
+    ]
+
+
+@pytest.fixture(scope="session")
+def toy_model() -> Callable[..., SpectrumModel]:
+    """Builds small models: see `build_toy_model`."""
+    return build_toy_model
+
+
+@pytest.fixture(scope="session")
+def draw() -> Callable[..., list[Observation]]:
+    """Draws observations from a model: see `draw_from`."""
+    return draw_from

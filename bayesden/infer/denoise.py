@@ -22,7 +22,9 @@ CHUNK_EXPOSURES = 64  # of all spectra fitted together: bounds the memory, about
 @overload
 def denoise(observation: Observation, model: SpectrumModel | None = None, **options: object) -> Posterior: ...
 @overload
-def denoise(observation: Sequence[Observation], model: SpectrumModel | None = None, **options: object) -> list[Posterior]: ...
+def denoise(
+    observation: Sequence[Observation], model: SpectrumModel | None = None, **options: object
+) -> list[Posterior]: ...
 def denoise(
     observation: Observation | Sequence[Observation],
     model: SpectrumModel | None = None,

@@ -180,5 +180,7 @@ def fit_map(
     for b, observation in enumerate(observations):
         rows = torch.nonzero(spectrum == b).flatten()
         best = rows[fit.objective[rows].argmax()]
-        posteriors.append(summarise(model, observation, data.take(slice(b, b + 1)), fit.take(best.reshape(1)), evidence[b], "map"))
+        posteriors.append(
+            summarise(model, observation, data.take(slice(b, b + 1)), fit.take(best.reshape(1)), evidence[b], "map")
+        )
     return posteriors

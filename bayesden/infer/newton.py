@@ -104,7 +104,8 @@ class Newton:
             trial = theta[active] + length[active, None] * step[active]
             there = self._expand(data.take(active), _unflatten(trial, start.take(active)))
             slope = (here.gradient * step).sum(-1)[active]
-            better = there.objective >= here.objective[active] + 1e-4 * length[active] * slope
+            enough = here.objective[active] + 1e-4 * length[active] * slope
+            better = there.objective >= enough - self._rounding(data, here.objective[active])
             iterations[active] += 1
             length[active] = torch.where(better, (2 * length[active]).clamp_max(1.0), length[active] / 4)
             rows = active[better]
@@ -117,6 +118,11 @@ class Newton:
     @staticmethod
     def _promise(here: _Expansion, step: Tensor) -> Tensor:
         return 0.5 * (here.gradient * step).sum(-1)
+
+    @staticmethod
+    def _rounding(data: Data, objective: Tensor) -> Tensor:
+        """How far the objective may be off by the precision of its terms alone."""
+        return 4 * torch.finfo(data.flux.dtype).eps * (objective.abs() + data.flux[0].numel())
 
     def _expand(self, data: Data, at: Parameters) -> _Expansion:
         model, dim = self.model, at.z.shape[-1]
@@ -207,4 +213,6 @@ def _unflatten(theta: Tensor, like: Parameters) -> Parameters:
     dim = like.z.shape[-1]
     z, amplitude, calibration = theta[:, :dim], theta[:, dim], theta[:, dim + 1 :]
     dtype = like.z.dtype
-    return Parameters(z.to(dtype), amplitude.to(dtype), calibration.to(dtype).reshape(like.calibration.shape), like.label)
+    return Parameters(
+        z.to(dtype), amplitude.to(dtype), calibration.to(dtype).reshape(like.calibration.shape), like.label
+    )

@@ -1,9 +1,12 @@
-"""Model files: one safetensors file whose header holds a JSON document. Loading is strict and never unpickles."""
+"""Model files: one safetensors file whose header holds a JSON document. Loading is strict and never unpickles.
+
+A file holds either a whole `SpectrumModel` or one trained part of it (generator, latent prior, noise), so that the steps of
+the workflow can be run, kept and repeated one by one.
+"""
 
 import hashlib
 import json
-import os
-import tempfile
+from collections.abc import Callable
 from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
@@ -11,9 +14,10 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..errors import ModelError, OutputError
+from ..errors import ModelError
+from ..io.files import write_bytes
 from ..spectrum import Grid
 from .class_prior import ClassPrior
 from .generator import build_generator
@@ -22,10 +26,15 @@ from .latent_prior import KDEPrior
 from .noiseflow import NoiseFlow
 from .nuisance import Nuisance
 
-__all__ = ["DEFAULT_MODEL", "FORMAT", "load_model", "read_header", "save_model"]
+__all__ = ["DEFAULT_MODEL", "FORMAT", "PARTS", "load_model", "load_part", "read_header", "save_model", "save_part"]
 
 FORMAT = 1
 DEFAULT_MODEL = "sdss-10class"
+PARTS: dict[str, Callable[[dict], nn.Module]] = {
+    "generator": build_generator,
+    "latent_prior": lambda config: KDEPrior(**config),
+    "noise": lambda config: NoiseFlow(**config),
+}
 
 
 def _checksum(tensors: dict[str, Tensor]) -> str:
@@ -37,37 +46,37 @@ def _checksum(tensors: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
+def _write(path: str | Path, header: dict, tensors: dict[str, Tensor]) -> None:
+    tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    header = {"format": FORMAT, **header, "sha256": _checksum(tensors)}
+    write_bytes(Path(path), save(tensors, metadata={"bayesden": json.dumps(header)}), overwrite=True)
+
+
 def save_model(model: SpectrumModel, path: str | Path) -> None:
     """Write a model to one file, whole or not at all.
 
     Raises:
         OutputError: if the folder cannot be written.
     """
-    path = Path(path)
-    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    tensors["wavelength"] = torch.tensor(model.grid.wavelength)
     header = {
-        "format": FORMAT,
+        "content": "model",
         "classes": model.classes,
         "generator": model.generator.config,
         "latent_prior": model.latent_prior.config,
         "noise": model.noise.config,
         "nuisance": asdict(model.nuisance),
         "card": model.card,
-        "sha256": _checksum(tensors),
     }
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(save(tensors, metadata={"bayesden": json.dumps(header)}))
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
+    _write(path, header, {**model.state_dict(), "wavelength": torch.tensor(model.grid.wavelength)})
+
+
+def save_part(content: str, part: nn.Module, path: str | Path, card: dict | None = None) -> None:
+    """Write one part of a model: `content` is 'generator', 'latent_prior' or 'noise'.
+
+    Raises:
+        OutputError: if the folder cannot be written.
+    """
+    _write(path, {"content": content, content: part.config, "card": dict(card or {})}, part.state_dict())
 
 
 def _find(name: str | Path | None) -> Path:
@@ -80,30 +89,69 @@ def _find(name: str | Path | None) -> Path:
         return shipped / f"{path}.safetensors"
     known = sorted(p.stem for p in shipped.glob("*.safetensors"))
     found = "a folder" if path.is_dir() else "nothing"
-    raise ModelError(f"{path}: expected a model file or one of {', '.join(known) or 'no shipped models'}, found {found}")
+    raise ModelError(
+        f"{path}: expected a model file or one of {', '.join(known) or 'no shipped models'}, found {found}"
+    )
 
 
 def _read(path: Path) -> tuple[dict, dict[str, Tensor]]:
     try:
         with safe_open(path, "pt") as file:
-            text = (file.metadata() or {}).get("bayesden")
-            if text is None:
+            header = json.loads((file.metadata() or {}).get("bayesden", "null"))
+            if not isinstance(header, dict):
                 raise ModelError(f"{path}: expected a bayesden model, got a safetensors file without its header")
-            header = json.loads(text)
             if header.get("format") != FORMAT:
                 raise ModelError(f"{path}: expected model format {FORMAT}, got {header.get('format')}")
-            return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 -- not a dict
-    except (SafetensorError, OSError, json.JSONDecodeError, AttributeError) as error:
-        raise ModelError(f"{path}: expected a model file, got one that is damaged or of another kind ({error})") from None
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 -- not a dict
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+        raise ModelError(
+            f"{path}: expected a model file, got one that is damaged or of another kind ({error})"
+        ) from None
+    checksum = _checksum(tensors)
+    if checksum != header.get("sha256"):
+        raise ModelError(f"{path}: expected checksum {header.get('sha256')}, got {checksum}")
+    return header, tensors
 
 
 def read_header(name: str | Path | None = None) -> dict:
-    """The JSON document of a model file: format, classes, configuration, card and checksum.
+    """The JSON document of a model file: format, content, configuration, card and checksum.
 
     Raises:
-        ModelError: if the file is missing or not a model of this format.
+        ModelError: if the file is missing, damaged, or not a model of this format.
     """
     return _read(_find(name))[0]
+
+
+def _expect(path: Path, header: dict, content: str) -> None:
+    if header.get("content") != content:
+        raise ModelError(
+            f"{path}: expected a file that holds a {content}, got one that holds a {header.get('content')}"
+        )
+
+
+def _load_state(path: Path, module: nn.Module, tensors: dict[str, Tensor]) -> None:
+    try:
+        module.load_state_dict(tensors, strict=True)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise ModelError(f"{path}: expected a complete model, got other tensors ({reason})") from None
+
+
+def load_part(content: str, path: str | Path) -> nn.Module:
+    """Load a part that `save_part` wrote.
+
+    Raises:
+        ModelError: if the file is missing, damaged, or holds something else.
+    """
+    path = Path(path)
+    header, tensors = _read(_find(path))
+    _expect(path, header, content)
+    try:
+        part = PARTS[content](header[content])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path}: expected a complete {content}, got one that cannot be built ({error})") from None
+    _load_state(path, part, tensors)
+    return part.eval().requires_grad_(False)
 
 
 def load_model(name: str | Path | None = None, device: str | torch.device = "cpu") -> SpectrumModel:
@@ -125,23 +173,18 @@ def load_model(name: str | Path | None = None, device: str | torch.device = "cpu
     """
     path = _find(name)
     header, tensors = _read(path)
-    checksum = _checksum(tensors)
-    if checksum != header.get("sha256"):
-        raise ModelError(f"{path}: expected checksum {header.get('sha256')}, got {checksum}")
+    _expect(path, header, "model")
     try:
         model = SpectrumModel(
             grid=Grid(tensors.pop("wavelength").numpy()),
             class_prior=ClassPrior(tuple(header["classes"])),
-            generator=build_generator(header["generator"]),
-            latent_prior=KDEPrior(**header["latent_prior"]),
-            noise=NoiseFlow(**header["noise"]),
+            **{content: build(header[content]) for content, build in PARTS.items()},
             nuisance=Nuisance(**header["nuisance"]),
             discrepancy=torch.zeros_like(tensors["discrepancy"]),
             spread=torch.zeros_like(tensors["spread"]),
-            card={**header["card"], "name": path.stem, "sha256": checksum},
+            card={**header["card"], "name": path.stem, "sha256": header["sha256"]},
         )
-        model.load_state_dict(tensors, strict=True)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise ModelError(f"{path}: expected a complete model, got one that cannot be built ({reason})") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path}: expected a complete model, got one that cannot be built ({error})") from None
+    _load_state(path, model, tensors)
     return model.eval().requires_grad_(False).to(device)

@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, interpolate
+from torch.nn.functional import conv1d, gelu, interpolate
 
 from ..errors import ModelError
 
@@ -114,6 +114,8 @@ class BasisGenerator(Generator):
 
     def __init__(self, size: int, latent_dim: int, components: int = 96, hidden: tuple[int, ...] = (128, 256)) -> None:
         super().__init__(size, latent_dim)
+        if not 1 <= components <= size:
+            raise ModelError(f"basis generator: expected at most {size} components, got {components}")
         self.components, self.hidden = components, tuple(hidden)
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("basis", torch.zeros(components, size))
@@ -194,9 +196,7 @@ class ConvGenerator(Generator):
         self.down = nn.ModuleList(nn.Conv1d(a, b, 7, 4, 3) for a, b in zip(widths, widths[1:], strict=False))
         self.inwards = nn.Linear(channels[-1] * self.length, latent_dim)
         self.outwards = nn.Linear(latent_dim, channels[-1] * self.length)
-        self.up = nn.ModuleList(
-            nn.Conv1d(b, a, 7, 1, 3) for a, b in zip(widths[-2::-1], widths[:0:-1], strict=True)
-        )
+        self.up = nn.ModuleList(nn.Conv1d(b, a, 7, 1, 3) for a, b in zip(widths[-2::-1], widths[:0:-1], strict=True))
 
     @property
     def config(self) -> dict:
@@ -227,14 +227,22 @@ class ConvGenerator(Generator):
         return x.reshape(*z.shape[:-1], self.size)
 
     def jacobian_projected(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Spectra and their derivative: one forward-mode product for each latent."""
-        directions = torch.eye(self.latent_dim, dtype=z.dtype, device=z.device)
-
-        def along(direction: Tensor) -> tuple[Tensor, Tensor]:
-            return torch.func.jvp(self.decode_projected, (z,), (direction.expand_as(z),))
-
-        value, tangents = torch.func.vmap(along, out_dims=(0, -2))(directions)
-        return value[0], tangents
+        """Spectra and their derivative, by forward mode."""
+        flat = z.reshape(-1, self.latent_dim)
+        pre = self.outwards(flat)
+        tangent = self.outwards.weight.T * _gelu_derivative(pre).unsqueeze(1)
+        x = gelu(pre).reshape(-1, self.channels[-1], self.length)
+        tangent = tangent.reshape(-1, self.channels[-1], self.length)
+        for i, layer in enumerate(self.up):
+            pre = layer(interpolate(x, scale_factor=4, mode="linear", align_corners=False))
+            tangent = interpolate(tangent, scale_factor=4, mode="linear", align_corners=False)
+            tangent = conv1d(tangent, layer.weight, padding=layer.padding)
+            x = pre
+            if i < len(self.up) - 1:
+                x = gelu(pre)
+                tangent = tangent * _gelu_derivative(pre).repeat_interleave(self.latent_dim, 0)
+        shape = z.shape[:-1]
+        return x.reshape(*shape, self.size), tangent.reshape(*shape, self.latent_dim, self.size)
 
     def value_and_jacobian(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Spectra and transposed Jacobian."""

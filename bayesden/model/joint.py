@@ -90,10 +90,10 @@ class Data:
 
 
 def _scale(obs: Observation) -> float:
-    """A rough mean |flux|: the mean of medians over 32 blocks, so that no single outlier moves it."""
+    """A rough mean |flux|: the mean of medians over up to 32 blocks of good pixels, so that no single outlier moves it."""
     flux, ivar = obs.coadd()
-    blocks = [np.median(f[i > 0]) for f, i in zip(np.array_split(flux, 32), np.array_split(ivar, 32)) if (i > 0).any()]
     good = ivar > 0
+    blocks = [np.median(block) for block in np.array_split(flux[good], np.clip(good.sum() // 16, 1, 32))]
     noise = 1 / np.sqrt(ivar[good].sum())  # of the weighted mean: a floor for spectra that are all noise
     return float(max(abs(np.mean(blocks)), 0.1 * np.mean(np.abs(blocks)), noise, np.finfo(np.float32).tiny))
 
@@ -164,7 +164,7 @@ class SpectrumModel(nn.Module):
         return self.spread.device
 
     def gain(self, data: Data, amplitude: Tensor, calibration: Tensor) -> Tensor:
-        r"""The factor :math:`e^{a + \tilde c_e \cdot T}`, shape :math:`(B, E, D)`."""
+        r"""The factor :math:`e^{a + \tilde c_e \cdot T}`, shape :math:`(B, E, D)`; :math:`(B, E, 1)` without terms."""
         exponent = amplitude[:, None, None].expand(*data.share.shape, 1)
         if calibration.shape[-1]:
             polynomials = self.nuisance.polynomials(self.grid.size, calibration)
@@ -174,9 +174,10 @@ class SpectrumModel(nn.Module):
     def log_prior(self, data: Data, at: Parameters) -> Tensor:
         r"""Log prior of class, latents and nuisances, shape :math:`(B,)`."""
         total = self.class_prior.log_prob[at.label] + self.latent_prior.log_prob(at.z, at.label)
-        total = total + dist.Normal(0.0, self.nuisance.amplitude_sd).log_prob(at.amplitude)
+        zero = at.amplitude.new_zeros(())  # in its dtype
+        total = total + dist.Normal(zero, self.nuisance.amplitude_sd).log_prob(at.amplitude)
         if at.calibration.shape[-1]:
-            terms = dist.Normal(0.0, self.nuisance.calibration_sd).log_prob(at.calibration).sum(-1)
+            terms = dist.Normal(zero, self.nuisance.calibration_sd).log_prob(at.calibration).sum(-1)
             total = total + (terms * (data.share > 0)).sum(-1)
         return total
 
@@ -240,12 +241,12 @@ class _Exposures(dist.TorchDistribution):
 
     def __init__(self, noise: NoiseFlow, mean: Tensor, ivar: Tensor, mask: Tensor) -> None:
         super().__init__(mean.shape[:-2], mean.shape[-2:], validate_args=False)
-        self.noise, self.mean, self.ivar, self.mask = noise, mean, ivar, mask
+        self.noise, self.centre, self.ivar, self.bad = noise, mean, ivar, mask
 
     def log_prob(self, value: Tensor) -> Tensor:
-        return self.noise.log_prob(value - self.mean, self.ivar, self.mask).sum((-2, -1))
+        return self.noise.log_prob(value - self.centre, self.ivar, self.bad).sum((-2, -1))
 
     def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
-        shape = (*sample_shape, *self.mean.shape)
-        noise = self.noise.sample(self.ivar.expand(shape), self.mask.expand(shape), generator=None)
-        return self.mean + noise
+        shape = (*sample_shape, *self.centre.shape)
+        noise = self.noise.sample(self.ivar.expand(shape), self.bad.expand(shape), generator=None)
+        return self.centre + noise

@@ -152,11 +152,11 @@ class KDEPrior(nn.Module):
 
     def sample(self, label: Tensor, generator: torch.Generator | None = None) -> Tensor:
         r"""Draw latents :math:`(N, L)` of the classes :math:`(N,)`."""
-        z = torch.empty(len(label), self.latent_dim, device=self.points.device)
+        z = self.points.new_empty(len(label), self.latent_dim)
         for k in label.unique().tolist():
             rows = torch.nonzero(label == k).flatten()
             chosen = torch.randint(self.counts[k], (len(rows),), generator=generator)
-            noise = torch.randn(len(rows), self.latent_dim, generator=generator)
+            noise = torch.randn(len(rows), self.latent_dim, generator=generator).to(z.dtype)
             white = self.points[self._slice(k)].cpu()[chosen] + noise
             z[rows] = torch.linalg.solve_triangular(self.whitener[k].cpu(), white.T, upper=False).T.to(z.device)
         return z

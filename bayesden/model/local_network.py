@@ -70,7 +70,7 @@ class LocalNetwork(nn.Module):
         return self.squash * _squash(scaled), _squash_slope(scaled)
 
     def error_profile(self, ivar: Tensor, bad: Tensor) -> list[Tensor]:
-        r"""The second channel, :math:`\tanh\log(\sigma_{d-k}/\sigma_d)` for k = K..1 and -1..-K; 0 where either is bad."""
+        r"""The second channel, :math:`\tanh\log(\sigma_{d-k}/\sigma_d)`, k = K..1 and -1..-K; 0 where either is bad."""
         if not self.robust:
             return []
         ivar = torch.where(bad, 0.0, ivar)

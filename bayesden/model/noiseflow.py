@@ -9,13 +9,13 @@ where :math:`\mu_d, \alpha_d` depend on the :math:`K` preceding pixels only, and
 :math:`m_d = 1` where the pixel and those :math:`K` are all observed (equation 15 of Kang et al.). Two kinds:
 
 - `kang2021`: as published. :math:`u_d = 1`, :math:`f` standard normal, ReLU; the first :math:`K` pixels have free
-  :math:`\mu_d, \alpha_d`. (The text's :math:`\sigma_d = e^{-\alpha_d}` is a misprint for :math:`e^{\alpha_d}`, and of the
-  convolution's :math:`D - K + 1` columns it is the last that no pixel can use.) Its :math:`\alpha` is unbounded there,
-  and one cosmic ray outside of the training range then costs thousands of nats; the clamp `alpha_bound` is ours.
-- `robust`: on residuals whitened by the pipeline, :math:`u_d = \sigma_d^{-1}`, with Student-t :math:`f`, bounded and smooth
-  :math:`\mu` and :math:`\alpha`, squashed predecessors, and the pipeline's error profile around the pixel,
-  :math:`\tanh\log(\sigma_{d \pm k}/\sigma_d)`, as a second channel. It sees ratios of errors only, so its density is exactly
-  equivariant under a change of the flux unit. The first :math:`K` pixels share one scale.
+  :math:`\mu_d, \alpha_d`. (The text's :math:`\sigma_d = e^{-\alpha_d}` is a misprint for :math:`e^{\alpha_d}`, and
+  of the convolution's :math:`D - K + 1` columns it is the last that no pixel can use.) Its :math:`\alpha` is unbounded
+  there, and one cosmic ray outside of the training range then costs thousands of nats; the clamp `alpha_bound` is ours.
+- `robust`: on residuals whitened by the pipeline, :math:`u_d = \sigma_d^{-1}`, with Student-t :math:`f`, bounded and
+  smooth :math:`\mu` and :math:`\alpha`, squashed predecessors, and the pipeline's error profile around the pixel,
+  :math:`\tanh\log(\sigma_{d \pm k}/\sigma_d)`, as a second channel. It sees ratios of errors only, so its density is
+  exactly equivariant under a change of the flux unit. The first :math:`K` pixels share one scale.
 
 References:
     Kang, He & Zhang (2021), section 3.4, equations 11 to 15.
@@ -23,7 +23,6 @@ References:
 """
 
 import math
-from dataclasses import dataclass
 
 import torch
 from nflows.distributions.base import Distribution
@@ -37,34 +36,13 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from ..errors import InputError
-from .local_network import LocalNetwork, shift
+from .linearization import Linearization, linearize_block
+from .local_network import LocalNetwork
 
 __all__ = ["KINDS", "Linearization", "LocalAutoregressive", "NoiseFlow", "StudentT", "window_maf"]
 
 KINDS = {"robust": 2.0, "kang2021": 7.0}  # each with its default bound on alpha
-BLOCK = 8192  # pixels at a time on a CPU, so that the hidden layers stay in its cache
-
-
-@dataclass(frozen=True)
-class Linearization:
-    r"""First-order expansion of the noise's log-density, with :math:`\sum_d w_d\, J_{d\cdot}^\top J_{d\cdot}` as curvature.
-
-    All are 0 where a pixel does not count.
-
-    Arguments:
-        log_prob: Log-density of each pixel, shape :math:`(\dots, D)`.
-        score: :math:`\partial \sum_d \log p_d / \partial \epsilon`, shape :math:`(\dots, D)`.
-        xi: Independent residuals, shape :math:`(\dots, D)`.
-        weight: Gauss-Newton weight: :math:`(\nu + 1)/(\nu + \xi^2)`, or 1 for normal noise, shape :math:`(\dots, D)`.
-        band: :math:`\partial \xi_d / \partial \epsilon_{d-k}` for :math:`k = 0 \dots K`, shape :math:`(\dots, D, K + 1)`;
-            a view in which neighbouring pixels are neighbours in memory.
-    """
-
-    log_prob: Tensor
-    score: Tensor
-    xi: Tensor
-    weight: Tensor
-    band: Tensor
+BLOCK = 32768  # pixels at a time on a CPU, so that the hidden layers stay near its caches
 
 
 class StudentT(Distribution):
@@ -111,7 +89,7 @@ class StudentT(Distribution):
 
 
 class LocalAutoregressive(Transform):
-    r"""The transform from noise :math:`\epsilon` to independent :math:`\xi`, each from its pixel and the :math:`K` before.
+    r"""From noise :math:`\epsilon` to independent :math:`\xi`, each made of its pixel and the :math:`K` before.
 
     The context of `forward` and `inverse` is the inverse variance :math:`(N, D)` (`robust`) or None (`kang2021`).
 
@@ -175,7 +153,7 @@ class NoiseFlow(nn.Module):
         hidden: Width :math:`C' < C` of the second layer.
         squash: Whitened residuals enter the network as :math:`w / \sqrt{1 + (w/c)^2}`; this is :math:`c` (`robust`).
         mu_bound: Largest :math:`|\mu|`, in units of the pipeline's sigma (`robust`).
-        alpha_bound: Largest :math:`|\alpha|`; 2 for `robust`, 7 for `kang2021` by default; 0 for no bound, as published.
+        alpha_bound: Largest :math:`|\alpha|`, by default 2 for `robust` and 7 for `kang2021`; 0 for none, as published.
 
     Raises:
         InputError: if the kind is not known or a number is out of range.
@@ -192,7 +170,7 @@ class NoiseFlow(nn.Module):
         self,
         kind: str = "robust",
         size: int = 2048,
-        window: int = 4,
+        window: int = 3,
         channels: int = 16,
         hidden: int = 8,
         squash: float = 4.0,
@@ -331,45 +309,13 @@ class NoiseFlow(nn.Module):
         out = [eps.new_empty(eps.shape) for _ in range(4)] + [eps.new_empty(self.window + 1, *eps.shape)]
         for i in range(0, len(eps), rows):
             part = slice(i, i + rows)
-            for whole, block in zip(out, self._linearize_block(eps[part], ivar[part], bad[part]), strict=True):
+            for whole, block in zip(out, self._block(eps[part], ivar[part], bad[part]), strict=True):
                 whole[..., part, :] = block
         log_prob, score, xi, weight = (x.view(shape) for x in out[:4])
         return Linearization(log_prob, score, xi, weight, out[4].view(-1, *shape).movedim(0, -1))
 
-    def _linearize_block(self, eps: Tensor, ivar: Tensor, bad: Tensor) -> tuple[Tensor, ...]:
-        net, k, counted = self.network, self.window, self.counted(bad)
-        white, unit = net.whiten(eps, ivar, bad)
-        seen, slope = net.predecessors(white)
-        x = net.inputs(seen, ivar, bad)
-        a1, a2, raw = net.layers(x)
-        mu, alpha = net.bound(raw)
-        mu, alpha = net.with_edge(mu.view_as(eps), alpha.view_as(eps))
-
-        shrink = torch.exp(-alpha)
-        xi = torch.where(counted, (white - mu) * shrink, 0.0)
-        weight = (self.nu + 1) / (self.nu + xi * xi) if self.kind == "robust" else torch.ones_like(xi)
-        weight = torch.where(counted, weight, 0.0)
-        log_prob = torch.where(counted, self.log_density(xi) - alpha + unit.log(), 0.0)
-
-        # Back through the network, once for xi (rows of the band) and once for -alpha: the two parts of the score.
-        inner = counted.to(eps.dtype)
-        inner[:, :k] = 0.0
-        on_mu, on_alpha = ((inner.flatten() * x) for x in net.bound_slope(raw))
-        on_mu = -shrink.flatten() * on_mu
-        slopes = net.activation_slope(a1), net.activation_slope(a2)
-        from_xi = net.pull_back(torch.stack([on_mu, -xi.flatten() * on_alpha]), *slopes)
-        from_alpha = net.pull_back(torch.stack([torch.zeros_like(on_mu), on_alpha]), *slopes)
-        step = slope * unit
-        band = eps.new_empty(k + 1, *eps.shape)
-        band[0] = torch.where(counted, shrink * unit, 0.0)
-        pull = weight * xi
-        score = -pull * band[0]
-        for j in range(1, k + 1):
-            row = from_xi[k - j].view_as(eps)
-            band[j] = row * shift(step, j)
-            share = -(pull * row + from_alpha[k - j].view_as(eps))
-            score[:, :-j] += share[:, j:] * step[:, :-j]
-        return log_prob, score, xi, weight, band
+    def _block(self, eps: Tensor, ivar: Tensor, bad: Tensor) -> tuple[Tensor, ...]:
+        return linearize_block(self.network, self.log_density, self.nu, eps, ivar, bad, self.counted(bad))
 
 
 def window_maf(size: int, hidden: int = 16, layers: int = 2) -> Flow:

@@ -11,8 +11,6 @@ so that two spectra of one object, or two draws from one template, never stand o
 """
 
 import json
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +18,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError, OutputError
+from ..errors import InputError
+from ..io.files import replace_file
 from ..model.class_prior import CLASSES
 from ..spectrum import Grid
 from .sources import SPLITS, Source, split_of
@@ -90,7 +89,6 @@ class Library:
         Raises:
             OutputError: if the folder cannot be written.
         """
-        path = Path(path)
         head = {
             "format": FORMAT,
             "classes": self.classes,
@@ -98,25 +96,16 @@ class Library:
             "recipe": dict(self.recipe),
         }
         arrays = {f"parameter_{key}": value for key, value in self.parameters.items()}
-        try:
-            handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    np.savez(
-                        file,
-                        head=np.array(json.dumps(head)),
-                        wavelength=self.grid.wavelength,
-                        flux=self.flux,
-                        label=self.label,
-                        name=self.name,
-                        **arrays,
-                    )
-                os.replace(temporary, path)
-            except BaseException:
-                os.unlink(temporary)
-                raise
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
+        with replace_file(Path(path), overwrite=True) as temporary, temporary.open("wb") as file:
+            np.savez(
+                file,
+                head=np.array(json.dumps(head)),
+                wavelength=self.grid.wavelength,
+                flux=self.flux,
+                label=self.label,
+                name=self.name,
+                **arrays,
+            )
 
 
 def load_library(path: str | Path) -> Library:
@@ -160,7 +149,7 @@ def build_library(
     seed: int = 0,
     velocity_kms: float = 300.0,
     ebv_max: float = 0.5,
-    calibration: float = 0.02,
+    calibration: float = 0.01,
     top: int = 200,
     progress: Callable[[int, int], None] | None = None,
 ) -> Library:

@@ -1,7 +1,7 @@
 r"""Simpler models of the noise, and the table that `NoiseFlow` has to win: held-out nats per pixel.
 
-Every model gives :math:`\log p(\epsilon_d \mid \epsilon_{d-K}, \dots, \epsilon_{d-1})`, and all are scored on the very same pixels:
-those that have :math:`K` predecessors, all of them observed.
+Every model gives :math:`\log p(\epsilon_d \mid \epsilon_{d-K}, \dots, \epsilon_{d-1})`, and all are scored on the very same
+pixels: those that have :math:`K` predecessors, all of them observed.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -81,7 +81,7 @@ def _autoregression(train: NoiseSamples, k: int, seed: int) -> LogDensity:
     return log_density
 
 
-def _maf(train: NoiseSamples, k: int, seed: int, epochs: int = 10, batch: int = 2048) -> LogDensity:
+def _maf(train: NoiseSamples, k: int, seed: int, steps: int = 600, batch: int = 2048) -> LogDensity:
     white, _, good = _windows(train, k)
     window = torch.tensor(white[good], dtype=torch.float32)
     spread = 1.4826 * window.abs().median()
@@ -90,12 +90,12 @@ def _maf(train: NoiseSamples, k: int, seed: int, epochs: int = 10, batch: int = 
         flow = window_maf(k + 1)
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(flow.parameters(), lr=5e-3)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
-    for _ in range(epochs):
-        for index in torch.randperm(len(window), generator=generator).split(batch):
-            optimizer.zero_grad()
-            (-flow.log_prob(window[index] / spread).mean()).backward()
-            optimizer.step()
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for _ in range(steps):
+        index = torch.randint(len(window), (batch,), generator=generator)
+        optimizer.zero_grad()
+        (-flow.log_prob(window[index] / spread).mean()).backward()
+        optimizer.step()
         schedule.step()
 
     def log_density(samples: NoiseSamples) -> NDArray:
@@ -138,7 +138,7 @@ def compare_noise_models(
     train: NoiseSamples,
     test: NoiseSamples,
     *,
-    window: int = 4,
+    window: int = 3,
     seed: int = 0,
     names: Sequence[str] = tuple(MODELS),
 ) -> list[NoiseScore]:
@@ -176,9 +176,9 @@ def compare_noise_models(
 
 
 def leave_one_star_out(
-    stars: Iterable[NoiseSamples], *, window: int = 4, seed: int = 0, names: Sequence[str] = tuple(MODELS)
+    stars: Iterable[NoiseSamples], *, window: int = 3, seed: int = 0, names: Sequence[str] = tuple(MODELS)
 ) -> dict[str, list[NoiseScore]]:
-    """The table for each star, with all models fitted on the others, and its mean over the stars as `mean`.
+    """The table for each star, with all models fitted on the others, and its mean over the stars.
 
     Arguments:
         stars: Noise of each star.

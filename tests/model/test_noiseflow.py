@@ -143,7 +143,7 @@ def test_nflows_density_is_the_sum_over_pixels(noise: NoiseFlow) -> None:
     eps, ivar, mask = data(shape=(4, SIZE))
     by_pixel = noise.log_prob(eps, ivar, clear(mask)).sum(-1)
     torch.testing.assert_close(noise.flow.log_prob(eps, ivar), by_pixel)
-    assert noise.flow.sample(2, context=ivar.float()).shape == (4, 2, SIZE)
+    assert noise.flow.sample(2, context=ivar).shape == (4, 2, SIZE)
 
 
 def test_inverse_undoes_forward(noise: NoiseFlow) -> None:

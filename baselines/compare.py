@@ -1,0 +1,190 @@
+"""Every method on the same spectra with the same noise and seeds: test bed B1, as a tidy table and figures.
+
+    python -m baselines compare --library LIBRARY --noise spec-1.fits --noise spec-2.fits --out out/b1
+
+writes ``b1.csv`` (a row for each method, condition and spectrum), ``b1.md`` (medians by class) and ``gaps.png`` (the loss
+against the width of the gap, figure 6 of Kang et al. 2021).
+"""
+
+import csv
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bayesden.evaluate.testbed import GAPS, TestBed, cut_gap, real_noise_bed, reconstruction_loss
+from bayesden.infer.denoise import denoise
+from bayesden.io import read
+from bayesden.model.checkpoint import load_model
+from bayesden.spectrum import Observation
+from bayesden.train.library import Library, load_library
+from bayesden.train.noise import residuals
+
+from .mppca import MixturePPCA
+from .wiener import Wiener
+
+__all__ = ["Condition", "Row", "compare", "write_tables"]
+
+Method = Callable[[Sequence[Observation]], NDArray]  # observations to flux, shape (N, D)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What is done to the clean spectra: S/N of each exposure, exposures, and where how many pixels are missing."""
+
+    snr: float
+    exposures: int = 1
+    gap: str = "none"
+    width: int = 0
+
+    def __str__(self) -> str:
+        missing = f", {self.width} px missing ({self.gap})" if self.width else ""
+        return f"S/N {self.snr:g}, E = {self.exposures}{missing}"
+
+    def apply(self, make: Callable[..., TestBed]) -> TestBed:
+        """The bed of this condition, given how to make one without gaps."""
+        bed = make(snr=self.snr, exposures=self.exposures)
+        return cut_gap(bed, self.gap, self.width) if self.width else bed
+
+
+@dataclass(frozen=True)
+class Row:
+    """One spectrum under one condition by one method."""
+
+    method: str
+    snr: float
+    exposures: int
+    gap: str
+    width: int
+    spectral_class: str
+    name: str
+    loss: float
+
+
+CONDITIONS = (
+    *(Condition(snr, exposures) for snr in (5.0, 10.0, 20.0) for exposures in (1, 4)),
+    *(Condition(15.0, 1, gap, width) for gap in GAPS for width in (0, 200, 400, 600, 800, 1000)),
+)
+
+
+def _coadd(observations: Sequence[Observation]) -> NDArray:
+    return np.array([o.coadd()[0] for o in observations])
+
+
+def _posterior_mean(method: object) -> Method:
+    return lambda observations: np.array([p.flux for p in method.denoise(list(observations))])
+
+
+def methods(library: Library, models: Sequence[str]) -> dict[str, Method]:
+    """Do nothing, the closed forms fitted on the library's training split, and trained models by name or path."""
+    train, validation = library.subset("train"), library.subset("validation")
+    held = (validation.flux, validation.label)
+    wiener = Wiener.fit(train.flux, library.grid, validation=validation.flux)
+    mixture = MixturePPCA.fit(train.flux, train.label, library.classes, library.grid, validation=held)
+    table = {"coadd": _coadd, "wiener": _posterior_mean(wiener), "mppca": _posterior_mean(mixture)}
+    for name in models:
+        model = load_model(name)
+        table[f"bayesden {Path(name).stem}"] = lambda observations, model=model: np.array(
+            [p.flux for p in denoise(list(observations), model)]
+        )
+    return table
+
+
+def compare(
+    library: Library,
+    noise_files: Sequence[str | Path],
+    models: Sequence[str],
+    *,
+    conditions: Sequence[Condition] = CONDITIONS,
+    per_class: int = 30,
+    seed: int = 0,
+    report: Callable[[str], None] = print,
+) -> list[Row]:
+    """Run every method under every condition.
+
+    Arguments:
+        library: Its training split fits the closed forms; its test split is the truth.
+        noise_files: Spec files with several exposures, of stars that no model's noise was trained on.
+        models: Names or paths of trained models.
+        conditions: What to run.
+        per_class: Spectra of each class.
+        seed: Seed of spectra and noise.
+        report: Called with a line for each condition and method.
+    """
+    noise = residuals(read([Path(path) for path in noise_files], grid=library.grid))
+    test = library.subset("test")
+    table, rows = methods(library, models), []
+
+    def make(**options: float) -> TestBed:
+        return real_noise_bed(test, noise, per_class=per_class, seed=seed, **options)
+
+    for condition in conditions:
+        bed = condition.apply(make)
+        for name, method in table.items():
+            start = time.perf_counter()
+            loss = reconstruction_loss(method(bed.observations), bed.truth)
+            spent = (time.perf_counter() - start) / len(loss)
+            report(f"{condition}: {name}: median loss {np.median(loss):.2e}, {1e3 * spent:.1f} ms a spectrum")
+            rows += [
+                Row(name, condition.snr, condition.exposures, condition.gap, condition.width, bed.classes[k], o.name, x)
+                for o, k, x in zip(bed.observations, bed.label, loss.tolist(), strict=True)
+            ]
+    return rows
+
+
+def _medians(rows: Sequence[Row], classes: Sequence[str]) -> list[str]:
+    """Lines of a Markdown table: a row for each condition and method, a column for each class."""
+    lines = [f"| condition | method | all | {' | '.join(classes)} |", "|---" * (len(classes) + 3) + "|"]
+    conditions = list(dict.fromkeys(Condition(r.snr, r.exposures, r.gap, r.width) for r in rows))
+    for condition in conditions:
+        here = [r for r in rows if Condition(r.snr, r.exposures, r.gap, r.width) == condition]
+        for method in dict.fromkeys(r.method for r in here):
+            mine = [r for r in here if r.method == method]
+            cells = [np.median([r.loss for r in mine])]
+            cells += [np.median([r.loss for r in mine if r.spectral_class == c]) for c in classes]
+            lines.append(f"| {condition} | {method} | {' | '.join(f'{x:.1e}' for x in cells)} |")
+    return lines
+
+
+def _plot_gaps(rows: Sequence[Row], path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 3.8), layout="constrained")
+    axes = figure.subplots(1, len(GAPS), sharey=True)
+    for axis, gap in zip(axes, GAPS, strict=True):
+        for method in dict.fromkeys(r.method for r in rows if r.method != "coadd"):
+            mine = [r for r in rows if r.method == method and r.gap == gap]
+            if not mine:
+                continue
+            widths = sorted({r.width for r in mine})
+            quartiles = np.array([np.percentile([r.loss for r in mine if r.width == w], [25, 50, 75]) for w in widths])
+            (line,) = axis.semilogy(widths, quartiles[:, 1], marker="o", label=method)
+            axis.fill_between(widths, quartiles[:, 0], quartiles[:, 2], color=line.get_color(), alpha=0.15, lw=0)
+        axis.axhline(1e-3, color="0.5", lw=0.8, ls="--")
+        axis.set(title=f"missing: {gap} end" if gap != "middle" else "missing: middle", xlabel="missing pixels of 2048")
+    axes[0].set_ylabel("reconstruction loss (median, quartiles)")
+    axes[0].legend(frameon=False)
+    figure.savefig(path, dpi=150)
+
+
+def write_tables(rows: Sequence[Row], classes: Sequence[str], out: Path) -> None:
+    """Write ``b1.csv``, ``b1.md`` and, if gaps were cut, ``gaps.png`` into a folder."""
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / "b1.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(Row.__dataclass_fields__)
+        writer.writerows(vars(row).values() for row in rows)
+    (out / "b1.md").write_text("\n".join(_medians(rows, classes)) + "\n")
+    if any(row.width for row in rows):
+        _plot_gaps([row for row in rows if row.gap != "none"], out / "gaps.png")
+
+
+def run(arguments: object) -> None:
+    """The command: see `python -m baselines compare --help`."""
+    library = load_library(arguments.library)
+    rows = compare(library, arguments.noise, arguments.model, per_class=arguments.per_class, seed=arguments.seed)
+    write_tables(rows, library.classes, Path(arguments.out))
+    print(f"wrote {arguments.out}/b1.csv, b1.md and gaps.png")

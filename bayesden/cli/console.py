@@ -1,0 +1,76 @@
+"""What the commands print: results on standard output, one line for each trouble on standard error, bars on a terminal."""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+__all__ = ["complain", "describe", "progress", "say", "show_table"]
+
+Report = Callable[[str, int, int], None]
+
+
+def _print(text: str, stream: TextIO | None) -> None:
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    # a file's name may hold what the terminal's encoding does not
+    print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+
+
+def say(text: str = "") -> None:
+    """Print to standard output."""
+    _print(text, sys.stdout)
+
+
+def complain(text: str) -> None:
+    """Print one line to standard error."""
+    _print("error: " + " ".join(text.split()), sys.stderr)
+
+
+def describe(error: Exception, subject: object = "") -> str:
+    """An error as text that names its subject; ours speak for themselves, others with their type."""
+    from ..errors import BayesdenError
+
+    text = str(error) if isinstance(error, BayesdenError) else f"unexpected {type(error).__name__}: {error}"
+    return text if str(subject) in text else f"{subject}: {text}"
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print aligned columns, the first to the left and the others to the right."""
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for number, name in enumerate(columns):
+        table.add_column(name, justify="right" if number else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    width = None if sys.stdout is not None and sys.stdout.isatty() else 200
+    console = Console(width=width, markup=False, highlight=False)
+    with console.capture() as captured:
+        console.print(table)
+    say("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+@contextmanager
+def progress() -> Iterator[Report]:
+    """Bars on standard error, one for each stage, that vanish at the end; nothing where it is not a terminal.
+
+    Yields:
+        What to call with (stage, done, total).
+    """
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield lambda stage, done, total: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    # lines for a standard output that is no terminal must not be sent to the bars' one
+    both = sys.stdout is not None and sys.stdout.isatty()
+    tasks: dict[str, int] = {}
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=both) as bars:
+
+        def report(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done, total=total)
+
+        yield report

@@ -1,0 +1,216 @@
+"""`bayesden inspect`: what a file is, in plain words."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import InputError
+from .console import say, show_table
+from .fit import show_reconstruction
+from .noise import show_scale
+from .options import MaskPolicy, MaskPolicyOption
+from .train import show_library
+
+if TYPE_CHECKING:
+    from ..spectrum import Observation
+
+__all__ = ["inspect"]
+
+SOURCES = 12  # source files that are named
+CONTENTS = {"generator": "generator", "latent_prior": "latent prior", "noise": "noise flow"}
+
+
+def inspect(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A file, or a shipped model's name.", show_default=False)],
+    mask_policy: MaskPolicyOption = MaskPolicy.AND,
+) -> None:
+    """Run `bayesden inspect`; `pages.py` has what it says of itself."""
+    path = Path(file)
+    start = _start(path)
+    if start.startswith((b"SIMPLE", b"\x1f\x8b")):
+        _show_fits(path, mask_policy.value)
+    elif start.startswith(b"PK"):
+        _show_library(path)
+    elif start[8:9] == b"{" or not path.exists():
+        _show_checkpoint(path)
+    else:
+        what = "an empty file" if not start else "something else"
+        raise InputError(f"{path}: expected a spec, result, model or library file, got {what}")
+
+
+def _start(path: Path) -> bytes:
+    """The first bytes of a file; none if there is no such file, which may then be the name of a model."""
+    if path.is_dir():
+        raise InputError(f"{path}: expected a file, got a directory")
+    if not path.exists():
+        return b""
+    if not path.is_file():
+        raise InputError(f"{path}: expected a file, got a special file")
+    try:
+        with path.open("rb") as handle:
+            return handle.read(16)
+    except OSError as error:
+        raise InputError(f"{path}: expected a readable file, got: {error.strerror or error}") from None
+
+
+def _show_fits(path: Path, mask_policy: str) -> None:
+    from ..io import read
+    from ..io.files import open_fits
+
+    with open_fits(path) as (hdus, _):
+        is_result = "META" in hdus
+    if is_result:
+        _show_result(path)
+    else:
+        _show_observation(path, read(path, mask_policy=mask_policy))
+
+
+def _show_facts(facts: Mapping[str, object]) -> None:
+    """Names and values, those that are known."""
+    known = {name: value for name, value in facts.items() if value not in (None, "")}
+    width = max(map(len, known), default=0)
+    for name, value in known.items():
+        say(f"  {name:<{width}}  {value}")
+
+
+def _show_observation(path: Path, observation: "Observation") -> None:
+    from ..spectrum import ARM_BLUE, ARM_RED
+
+    meta, n, grid = observation.meta, observation.n_exposures, observation.wavelength
+    single = "a coadd only" if observation.exposures[0].name == "coadd" else f"{n} exposure{'s' * (n > 1)}"
+    say(f"{path}: an SDSS spec file with {single}")
+    survey = " ".join(str(meta[key]) for key in ("class", "subclass") if key in meta)
+    _show_facts(
+        {
+            "survey's class": survey,
+            "survey's redshift": meta.get("z"),
+            "plate-mjd-fiber": "-".join(str(meta.get(key, "?")) for key in ("plate", "mjd", "fiber")),
+            "S/N per pixel": f"{observation.snr:.1f} (all exposures together)",
+            "flux unit": observation.flux_unit,
+            "resampled to": f"{grid.size} pixels, {grid[0]:.0f} to {grid[-1]:.0f} Angstrom, vacuum",
+            "mask policy": meta.get("mask_policy"),
+        }
+    )
+    rows = []
+    for number, exposure in enumerate(observation.exposures):
+        one = observation.select([number])
+        arms = [name for name, bit in (("blue", ARM_BLUE), ("red", ARM_RED)) if (one.arm & bit).any()]
+        share = f"{100 * one.mask.mean():.1f} %"
+        rows.append((exposure.name, "+".join(arms) or "?", f"{one.snr:.1f}", share, ", ".join(exposure.arms)))
+    show_table(("exposure", "arms", "S/N", "masked", "from"), rows)
+
+
+def _show_result(path: Path) -> None:
+    from ..io import read_posterior
+
+    post = read_posterior(path)
+    meta, grid = post.meta, post.wavelength
+    exposures = 0 if post.data_flux is None else len(post.data_flux)
+    say(f"{path}: a result of bayesden")
+    _show_facts(
+        {
+            "object": post.name,
+            "input": " ".join(str(meta[key]) for key in ("file", "sha256") if key in meta),
+            "method": post.method,
+            "model": " ".join(str(meta[key]) for key in ("model", "model_sha256") if meta.get(key)),
+            "classes": ", ".join(f"{k} {v:.2f}" for k, v in _likely(post.class_prob)),
+            "survey's class": " ".join(str(meta[key]) for key in ("class", "subclass") if key in meta),
+            "flags": ", ".join(sorted(post.flags)) or "none",
+            "exposures": exposures or None,
+            "pixels": f"{grid.size}, {grid[0]:.0f} to {grid[-1]:.0f} Angstrom, vacuum",
+            "flux unit": post.flux_unit,
+            "latents": None if post.latent is None else post.latent.shape[-1],
+            "draws": None if post.draws is None else len(post.draws),
+            "converged": meta.get("converged"),
+            "seed": meta.get("seed"),
+        }
+    )
+
+
+def _likely(probabilities: Mapping[str, float]) -> list[tuple[str, float]]:
+    """The classes in the order of their probability, as far as two digits show any."""
+    ordered = sorted(probabilities.items(), key=lambda item: -item[1])
+    return [(name, value) for name, value in ordered if value >= 0.005]
+
+
+def _show_checkpoint(path: Path) -> None:
+    from ..model.checkpoint import load_model, load_part, read_header
+
+    header = read_header(path)
+    content, card = header.get("content"), header.get("card", {})
+    facts: dict[str, object] = {"format": header["format"], "checksum": f"{header['sha256']} (verified)"}
+    if content == "model":
+        model = load_model(path)
+        grid = model.grid.wavelength
+        say(f"{path}: a model")
+        facts |= {
+            "classes": " ".join(model.classes),
+            "latents L": model.generator.latent_dim,
+            "pixels D": f"{grid.size}, {grid[0]:.0f} to {grid[-1]:.0f} Angstrom, vacuum",
+            "generator": _settings(header["generator"]),
+            "noise": _settings(header["noise"]),
+            "kernels": " ".join(map(str, header["latent_prior"]["counts"])),
+        }
+    elif content in CONTENTS:
+        load_part(content, path)
+        say(f"{path}: one part of a model, its {CONTENTS[content]}")
+        facts |= {"settings": _settings(header[content])}
+    else:
+        raise InputError(f"{path}: expected a model or one of its parts, got a file that holds {content!r}")
+    _show_facts(facts)
+    _show_card(card)
+
+
+def _settings(config: Mapping[str, object]) -> str:
+    """A configuration as `name value` pairs; its kind first, by itself."""
+    kind = [str(config["kind"])] if "kind" in config else []
+    return ", ".join(kind + [f"{name} {value}" for name, value in config.items() if name != "kind"])
+
+
+def _show_card(card: Mapping[str, object]) -> None:
+    """Licence, recipe, scores and sources, whichever are there."""
+    scores = dict(card.get("scores", {}))
+    nats = scores.get("noise_nats_per_pixel")
+    _show_facts(
+        {
+            "licence": card.get("licence"),
+            "library": _settings(card.get("library", {})),
+            "recipe": _settings(card.get("recipe", {})),
+            "held-out noise": None if nats is None else f"{nats:.3f} nats per pixel",
+        }
+    )
+    if "reconstruction" in scores:
+        show_reconstruction(scores["reconstruction"])
+    if "noise_scale_over_pipeline" in scores:
+        show_scale(scores["noise_scale_over_pipeline"])
+    _show_sources(card.get("sources", []))
+
+
+def _show_sources(sources: list[Mapping[str, str]]) -> None:
+    if not sources:
+        return
+    say(f"sources: {len(sources)} file{'s' * (len(sources) > 1)}")
+    rows = [(source["name"], source["sha256"][:16], source.get("licence", "")) for source in sources[:SOURCES]]
+    for name, checksum, licence in rows:
+        say(f"  {name}  sha256 {checksum}...  {licence}")
+    if len(sources) > SOURCES:
+        say(f"  and {len(sources) - SOURCES} more")
+
+
+def _show_library(path: Path) -> None:
+    from ..train.library import load_library
+
+    spectra = load_library(path)
+    grid = spectra.grid.wavelength
+    say(f"{path}: a training library")
+    _show_facts(
+        {
+            "spectra": len(spectra),
+            "pixels D": f"{grid.size}, {grid[0]:.0f} to {grid[-1]:.0f} Angstrom, vacuum",
+            "recipe": _settings(spectra.recipe),
+        }
+    )
+    show_library(spectra)
+    _show_sources([vars(source) for source in spectra.sources])

@@ -1,0 +1,179 @@
+r"""The pages that `--help` shows; a paragraph under ``\b`` keeps its lines as they are."""
+
+__all__ = ["PAGES", "PROGRAM", "SHORT"]
+
+PROGRAM = """Denoise stellar spectra by Bayesian inference, from all exposures of a star.
+
+The main job:
+
+\b
+  bayesden denoise spec-4961-55719-0378.fits --map --plot --out out
+  bayesden inspect out/spec-4961-55719-0378.fits
+
+Your own model, all steps in one, or step by step:
+
+\b
+  bayesden train templates/ spec-*.fits --out model.safetensors
+
+\b
+  bayesden library templates/ --out library.npz
+  bayesden fit-generator library.npz --out generator.safetensors
+  bayesden fit-prior library.npz --generator generator.safetensors \\
+      --out prior.safetensors
+  bayesden fit-noise spec-*.fits --out noise.safetensors
+  bayesden train library.npz --generator generator.safetensors \\
+      --prior prior.safetensors --noise noise.safetensors \\
+      --out model.safetensors
+
+Each command has a page of its own, such as `bayesden denoise --help`.
+
+Exit status: 0 all done; 1 some files failed, each named on standard error; 2 the command or the model could not be
+used."""
+
+SHORT = {
+    "denoise": "Infer the noise-free spectra of stars.",
+    "plot": "Draw figures of results.",
+    "inspect": "Say what a file is and what is in it.",
+    "library": "Build a training library.",
+    "fit-generator": "Train a generator on a library.",
+    "fit-prior": "Estimate the density of a generator's latents.",
+    "fit-noise": "Train a noise flow on repeated exposures.",
+    "train": "Train a model: all steps, or those that are left.",
+}
+
+PAGES = {
+    "denoise": """Infer the noise-free spectrum of each star from all of its exposures.
+
+FILE is a spec file of SDSS-I to SDSS-V, "full" (with its single exposures) or "lite" (the coadd only), gzipped or not.
+Pixels that are masked, not finite or without inverse variance are left out; nothing is imputed.
+
+For each file, DIR/NAME.fits holds the denoised flux with its error bars, the residuals and the class probabilities
+(`bayesden inspect` says what is in it), and with --plot DIR/NAME.png shows them. One line is printed for each: name,
+best class and its probability, signal-to-noise ratio per pixel of all exposures together, number of exposures, flags,
+and the result's path.
+
+Flags warn: OUT_OF_SUPPORT (unlike everything that the model knows), NOT_CONVERGED, FEATURE_NOT_IN_MODEL,
+LOW_INFORMATION (mostly the prior's opinion).
+
+A file that cannot be used is named on standard error with the reason, and the others still get their results.
+
+Examples:
+
+\b
+  bayesden denoise spec-4961-55719-0378.fits --map --plot --out out
+  bayesden denoise plates/*/spec-*.fits --out out --device cuda
+  bayesden denoise spec-lite.fits --mask-policy or --model mine.safetensors
+
+Exit status: 0 all done; 1 some files failed; 2 the command or the model could not be used.""",
+    "plot": """Draw results: exposures and denoised flux with its 50 and 90 % bands, residuals, and what is left of the
+prior.
+
+What to look at: the residuals of each exposure should scatter as the curve beside them does; in the stacked residuals,
+whatever keeps its shape over several pixels is in all exposures and not in the model. Where "prior left" is near 1, the
+data said nothing. A figure that exists is replaced.
+
+Examples:
+
+\b
+  bayesden plot out/spec-4961-55719-0378.fits
+  bayesden plot out/spec-4961-55719-0378.fits --zoom 8400:8900 --out ca.pdf
+  bayesden plot out/*.fits --out figures
+
+Exit status: 0 all done; 1 some files failed, each named on standard error; 2 the command could not be used.""",
+    "inspect": """Say what a file is and what is in it.
+
+Known are SDSS spec files (exposures, arms, the survey's class, S/N, share of masked pixels), result files, model files
+and single parts (classes, latents, grid, card with scores, sources and licences; the checksum is verified), and library
+files.
+
+Examples:
+
+\b
+  bayesden inspect spec-4961-55719-0378.fits
+  bayesden inspect out/spec-4961-55719-0378.fits
+  bayesden inspect sdss-10class
+
+Exit status: 0 done; 2 the file could not be used.""",
+    "library": """Build a training library: clean spectra of the classes O B A F G K M CV Carbon WD in one file.
+
+From a folder (and its sub-folders) of SDSS spec files it keeps the best spectra of each subclass, as Kang et al. (2021)
+did. From a folder of template files it draws variety: mixtures, line depths, velocities, reddening, calibration errors;
+that needs the extra `train` (pip install 'bayesden[train]').
+
+Training, validation and test spectra are split by a hash of the object's name. The file records every source with its
+checksum; one that exists is replaced.
+
+Examples:
+
+\b
+  bayesden library templates/ --out library.npz
+  bayesden library /data/dr17/spectra --top 200 --out survey.npz
+  bayesden library templates/ --per-class 300 --velocity 500 --out small.npz
+
+Exit status: 0 done; 2 the command or the folder could not be used.""",
+    "fit-generator": """Train a generator: the autoencoder whose decoder turns L latent numbers into a clean spectrum.
+
+It is trained on the library's training split, its weights are chosen on the validation split, and its reconstruction of
+the test split is printed by class. The isometry term keeps distances between latents and between spectra alike; it costs
+reconstruction. An output file that exists is replaced.
+
+Examples:
+
+\b
+  bayesden fit-generator library.npz --out generator.safetensors
+  bayesden fit-generator library.npz --latent-dim 3 --isometry 0.05
+  bayesden fit-generator library.npz --kind conv --latent-dim 3 --epochs 50
+
+Exit status: 0 done; 2 the command or the library could not be used.""",
+    "fit-prior": """Estimate how common each latent vector is within a class: a Gaussian kernel density for each class.
+
+The kernels stand on the encoded training spectra; each class's bandwidth, in units of its latents' covariance, is that
+of highest cross-validated likelihood. Bandwidths and the mean log-density of the test spectra's latents are printed by
+class. The prior belongs to its generator, and `bayesden train` takes it with that one only. An output file that exists
+is replaced.
+
+Example:
+
+\b
+  bayesden fit-prior library.npz --generator generator.safetensors
+
+Exit status: 0 done; 2 the command, the library or the generator could not be used.""",
+    "fit-noise": """Train a noise flow on what the exposures of one star do not share.
+
+The flow is the density of a pixel's noise given the pixels before it: correlated pixels, cosmic rays, errors that the
+pipeline got wrong.
+
+With --compare its negative log-likelihood on exposures that it was not fitted on is printed, in nats per pixel (lower
+is better), beside that of simpler models: independent Gaussian and Student-t noise on the pipeline's errors (gaussian,
+student), a Gaussian autoregression (gaussian-ar), a masked autoregressive flow (maf), and the published model
+(kang2021). With two stars or more each star in turn is left out; with one, its last exposures are.
+
+Printed too is the ratio of its scale to the pipeline's, for each arm. Below 1, the pipeline overestimates the errors, or
+resampling has averaged noise out.
+
+A FILE that cannot be used, or has one exposure only, is named on standard error, and the others are used. An output
+file that exists is replaced.
+
+Examples:
+
+\b
+  bayesden fit-noise spec-*.fits --out noise.safetensors
+  bayesden fit-noise spec-*.fits --kind kang2021 --no-compare
+
+Exit status: 0 all done; 1 some files could not be used; 2 the command, or none of the files, could be used.""",
+    "train": """Train a model and write it to one file that `bayesden denoise --model` takes.
+
+Library, generator, prior and noise are made in turn, or taken from the files that the single commands wrote. The file's
+card records the recipe, the sources with their checksums and licences, and held-out scores, which are printed too. An
+output file that exists is replaced.
+
+Examples:
+
+\b
+  bayesden train library.npz spec-*.fits --out model.safetensors
+  bayesden train library.npz spec-*.fits --recipe kang2021
+  bayesden train library.npz --generator generator.safetensors \\
+      --prior prior.safetensors --noise noise.safetensors
+
+Exit status: 0 done; 2 the command or one of the files could not be used.""",
+}

@@ -1,0 +1,132 @@
+"""`bayesden library` and `bayesden train`: the first step of the workflow, and all of them."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import InputError
+from .console import progress, say, show_table
+from .fit import open_library, show_reconstruction
+from .noise import show_scale
+from .options import GridOption, RecipeName, SeedOption, check_output, make_grid
+
+if TYPE_CHECKING:
+    from ..train.library import Library
+
+__all__ = ["library", "show_library", "train"]
+
+
+def library(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Holds spec-*.fits, or template files (*.npz).", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Where to write the library.")] = Path(
+        "library.npz"
+    ),
+    per_class: Annotated[int, typer.Option(min=1, help="Templates: spectra to draw for each class.")] = 3000,
+    velocity: Annotated[
+        float, typer.Option(min=0, max=1500, help="Templates: radial velocities are within plus and minus this, km/s.")
+    ] = 300.0,
+    ebv: Annotated[float, typer.Option(min=0, help="Templates: E(B-V) is between 0 and this.")] = 0.5,
+    calibration: Annotated[
+        float, typer.Option(min=0, help="Templates: standard deviation of three smooth flux-calibration terms.")
+    ] = 0.02,
+    top: Annotated[
+        int, typer.Option(min=1, help="Spec files: spectra to keep of each subclass, best r-band S/N first.")
+    ] = 200,
+    seed: SeedOption = 0,
+    grid: GridOption = "4000:9000:2048",
+) -> None:
+    """Run `bayesden library`; `pages.py` has what it says of itself."""
+    from ..train.library import build_library
+
+    check_output(out, ".npz")
+    with progress() as report:
+        spectra = build_library(
+            folder,
+            grid=make_grid(grid),
+            per_class=per_class,
+            seed=seed,
+            velocity_kms=velocity,
+            ebv_max=ebv,
+            calibration=calibration,
+            top=top,
+            progress=lambda done, total: report("library", done, total),
+        )
+    spectra.save(out)
+    show_library(spectra)
+    say(f"{len(spectra)} spectra of {len(spectra.sources)} source files written to {out}")
+
+
+def show_library(spectra: "Library") -> None:
+    """Print how many spectra of each class are in each split."""
+    splits = {name: spectra.subset(name).label for name in ("train", "validation", "test")}
+    rows = [
+        (name, *(str(int((label == number).sum())) for label in splits.values()))
+        for number, name in enumerate(spectra.classes)
+    ]
+    show_table(("class", *splits), rows)
+
+
+def train(
+    library: Annotated[
+        Path,
+        typer.Argument(
+            metavar="LIBRARY",
+            help="A library file, or a folder to build one from as the recipe says.",
+            show_default=False,
+        ),
+    ],
+    noise_files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="NOISE_FILE",
+            help="Spec files with two exposures or more, to fit the noise on.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Where to write the model.")] = Path(
+        "model.safetensors"
+    ),
+    recipe: Annotated[
+        RecipeName,
+        typer.Option(help="default: what is shipped; kang2021: three latents, isometry, noise as published."),
+    ] = RecipeName.DEFAULT,
+    generator: Annotated[
+        Path | None, typer.Option("--generator", metavar="FILE", help="Use this one instead of training it.")
+    ] = None,
+    prior: Annotated[
+        Path | None,
+        typer.Option("--prior", metavar="FILE", help="The same; only with the generator it was fitted with."),
+    ] = None,
+    noise: Annotated[
+        Path | None, typer.Option("--noise", metavar="FILE", help="The same; then no NOISE_FILE is needed.")
+    ] = (None),
+    seed: SeedOption = 0,
+) -> None:
+    """Run `bayesden train`; `pages.py` has what it says of itself."""
+    from ..model.checkpoint import save_model
+    from ..train.workflow import RECIPES, train_model
+
+    check_output(out, ".safetensors")
+    if not noise_files and noise is None:
+        raise InputError("train: expected NOISE_FILEs to fit the noise on, or --noise FILE, got neither")
+    parts = {"generator": generator, "latent_prior": prior, "noise": noise}
+    with progress() as report:
+        model = train_model(
+            library if library.is_dir() else open_library(library),
+            noise_files or (),
+            replace(RECIPES[recipe.value], seed=seed),
+            parts={content: path for content, path in parts.items() if path is not None},
+            progress=report,
+        )
+    save_model(model, out)
+    scores = model.card["scores"]
+    show_reconstruction(scores["reconstruction"])
+    if "noise_nats_per_pixel" in scores:
+        say(f"noise: {scores['noise_nats_per_pixel']:.3f} nats per pixel on validation exposures")
+    if "noise_scale_over_pipeline" in scores:
+        show_scale(scores["noise_scale_over_pipeline"])
+    say(f"model written to {out}")
