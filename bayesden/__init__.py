@@ -1,10 +1,39 @@
-"""bayesden: the posterior of a star's noise-free spectrum, from all of its noisy exposures."""
+"""bayesden: the posterior of a star's noise-free spectrum, from all of its noisy exposures.
 
-from .infer.denoise import denoise
-from .io import read, read_posterior, write_posterior
-from .model.checkpoint import load_model
-from .posterior import Posterior
-from .spectrum import Grid, Observation
+The public names are imported when they are first used (PEP 562), so that `bayesden --help` does not wait for PyTorch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .infer.denoise import denoise
+    from .io import read, read_posterior, write_posterior
+    from .model.checkpoint import load_model
+    from .posterior import Posterior
+    from .spectrum import Grid, Observation
 
 __all__ = ["Grid", "Observation", "Posterior", "denoise", "load_model", "read", "read_posterior", "write_posterior"]
 __version__ = "0.1.0"
+
+_HOME = {
+    "Grid": ".spectrum",
+    "Observation": ".spectrum",
+    "Posterior": ".posterior",
+    "denoise": ".infer.denoise",
+    "load_model": ".model.checkpoint",
+    "read": ".io",
+    "read_posterior": ".io",
+    "write_posterior": ".io",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOME[name], __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -60,7 +60,8 @@ def build_toy_model(size: int = 64, *, latent_dim: int = 2, seed: int = 0, **opt
     generator = BasisGenerator(size, latent_dim, components=6, hidden=(8, 16))
     noise = NoiseFlow("robust", size=size, window=3, channels=6, hidden=4)
     with torch.no_grad():
-        for parameter in (*generator.parameters(), *noise.network.heads.parameters()):
+        layers = (noise.network.first, noise.network.second, noise.network.heads)
+        for parameter in (*generator.parameters(), *(p for layer in layers for p in layer.parameters())):
             parameter.copy_(torch.randn(parameter.shape, generator=random) / max(parameter.shape[-1], 4) ** 0.5)
         waves = torch.stack([torch.cos(torch.pi * (2 * k + 3) * x + k) for k in range(6)], 1)
         generator.mean.copy_(1 + 0.3 * torch.sin(3 * x))
@@ -69,15 +70,16 @@ def build_toy_model(size: int = 64, *, latent_dim: int = 2, seed: int = 0, **opt
     labels = torch.arange(3).repeat_interleave(40)
     centres = 1.5 * torch.randn(3, latent_dim, generator=random)
     latents = centres[labels] + 0.4 * torch.randn(120, latent_dim, generator=random)
+    prior = KDEPrior.fit(latents, labels, 3)
     parts = {
         "grid": Grid.uniform(size=size),
         "class_prior": ClassPrior(("A", "G", "M")),
         "generator": generator,
-        "latent_prior": KDEPrior.fit(latents, labels, 3),
+        "latent_prior": prior,
         "noise": noise,
         "nuisance": Nuisance(),
         "discrepancy": torch.full((3, size), 0.01),
-        "spread": torch.full((3, size), 0.3),
+        "spread": torch.stack([generator(prior.latents(k)).std(0) for k in range(3)]).detach(),
     }
     return SpectrumModel(**(parts | options)).eval().requires_grad_(False)
 

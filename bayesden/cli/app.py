@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from ..errors import BayesdenError
-from .console import complain, say
+from .console import complain, describe, say
 from .denoise import denoise
 from .fit import fit_generator, fit_prior
 from .inspection import inspect
@@ -97,8 +96,6 @@ def _line(error: Exception) -> str:
         where = error.ctx.command_path if error.ctx is not None else "bayesden"
         text = error.format_message().replace("Value error, ", "").rstrip(".")  # pydantic's prefix, in some typers
         return f"{text} (see {where} --help)"
-    if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
-        return f"this needs the package {error.name}: install bayesden[{EXTRAS[error.name]}]"
-    if isinstance(error, BayesdenError):
-        return str(error)
-    return f"unexpected {type(error).__name__}: {error} (--debug shows where)"
+    if isinstance(error, ModuleNotFoundError) and (package := str(error.name).partition(".")[0]) in EXTRAS:
+        return f"this needs the package {package}: install bayesden[{EXTRAS[package]}]"
+    return describe(error)

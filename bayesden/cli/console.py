@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from ..errors import BayesdenError
+
 __all__ = ["complain", "describe", "progress", "say", "show_table"]
 
 Report = Callable[[str, int, int], None]
@@ -31,18 +33,20 @@ def complain(text: str) -> None:
 
 
 def describe(error: Exception, subject: object = "") -> str:
-    """An error as text that names its subject; ours speak for themselves, others with their type."""
-    from ..errors import BayesdenError
-
-    text = str(error) if isinstance(error, BayesdenError) else f"unexpected {type(error).__name__}: {error}"
+    """An error as text that names its subject: ours and the system's speak for themselves, others with their type."""
+    text = f"unexpected {type(error).__name__}: {error} (--debug shows where)"
+    if isinstance(error, BayesdenError):
+        text = str(error)
+    elif isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return text if str(subject) in text else f"{subject}: {text}"
 
 
-def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print aligned columns, the first to the left and the others to the right."""
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, words: Sequence[int] = (0,)) -> None:
+    """Print aligned columns: those of words (by number) to the left, numbers to the right."""
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for number, name in enumerate(columns):
-        table.add_column(name, justify="right" if number else "left", no_wrap=True)
+        table.add_column(name, justify="left" if number in words else "right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
     width = None if sys.stdout is not None and sys.stdout.isatty() else 200
@@ -66,7 +70,7 @@ def progress() -> Iterator[Report]:
     # lines for a standard output that is no terminal must not be sent to the bars' one
     both = sys.stdout is not None and sys.stdout.isatty()
     tasks: dict[str, int] = {}
-    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=both) as bars:
+    with Progress(*columns, console=Console(stderr=True, soft_wrap=True), transient=True, redirect_stdout=both) as bars:
 
         def report(stage: str, done: int, total: int) -> None:
             if stage not in tasks:

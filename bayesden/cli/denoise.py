@@ -4,6 +4,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
+from os.path import realpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -66,8 +67,13 @@ def denoise(
     check_folder(out)
     loaded = load_model(model)
     infer([], loaded, device=device)  # moves the model there, or says that there is no such device
-    tasks = _targets(files, out, plot=plot, overwrite=overwrite)
-    tasks = _read(tasks, lambda path: read(path, grid=loaded.grid, mask_policy=mask_policy.value))
+    tasks = _read(
+        files,
+        out,
+        lambda path: read(path, grid=loaded.grid, mask_policy=mask_policy.value),
+        plot=plot,
+        overwrite=overwrite,
+    )
     tasks = _fit(tasks, lambda observations: infer(observations, loaded, method="map", seed=seed))
     failed, width = [], max(len(plain_stem(path)) for path in files)
     with progress() as report:
@@ -83,34 +89,31 @@ def denoise(
     return _close(len(files), failed, out)
 
 
-def _targets(files: Iterable[Path], out: Path, *, plot: bool, overwrite: bool) -> Iterator[_Task]:
-    """Where each result goes; an error where that is the place of something else."""
-    inputs = {path.resolve() for path in files}
+def _read(
+    files: list[Path], out: Path, read: Callable[[Path], "Observation"], *, plot: bool, overwrite: bool
+) -> Iterator[_Task]:
+    """Read each file when its turn comes; of those with one target the first that can be read has it."""
+    inputs, claimed = {realpath(path) for path in files}, {}
     for path in files:
         target = out / f"{plain_stem(path)}.fits"
-        task = _Task(path, target)
-        exists = next((p for p in (target, target.with_suffix(".png"))[: 1 + plot] if p.exists()), None)
-        if target.resolve() in inputs:
-            task = replace(task, error=OutputError(f"{path}: expected a result elsewhere, but {target} is an input"))
-        elif exists and not overwrite:
-            task = replace(task, error=OutputError(f"{path}: {exists} exists already; --overwrite replaces it"))
-        yield task
+        try:
+            _check_target(path, target, inputs, plot=plot, overwrite=overwrite)
+            observation = read(path)
+            if (first := claimed.get(target)) is not None:
+                raise OutputError(f"{path}: expected a name of its own, but {target} is that of {first}")
+            claimed[target] = path
+            yield _Task(path, target, observation)
+        except Exception as error:
+            yield _Task(path, target, error=error)
 
 
-def _read(tasks: Iterable[_Task], read: Callable[[Path], "Observation"]) -> Iterator[_Task]:
-    """Read each file when its turn comes; of those with one target the first that can be read has it."""
-    claimed: dict[Path, Path] = {}
-    for task in tasks:
-        if task.error is None:
-            try:
-                observation = read(task.path)
-                if (first := claimed.get(task.target)) is not None:
-                    raise OutputError(f"{task.path}: expected a name of its own, but {task.target} is that of {first}")
-                claimed[task.target] = task.path
-                task = replace(task, observation=observation)
-            except Exception as error:
-                task = replace(task, error=error)
-        yield task
+def _check_target(path: Path, target: Path, inputs: set[str], *, plot: bool, overwrite: bool) -> None:
+    """Refuse a result, before anything is computed, where something else is."""
+    if realpath(target) in inputs:
+        raise OutputError(f"{path}: expected a result elsewhere, but {target} is an input")
+    for place in (target, target.with_suffix(".png"))[: 1 + plot]:
+        if place.exists() and not overwrite:
+            raise OutputError(f"{path}: {place} exists already; --overwrite replaces it")
 
 
 def _fit(tasks: Iterable[_Task], infer: Callable[[list["Observation"]], list["Posterior"]]) -> Iterator[_Task]:

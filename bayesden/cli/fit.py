@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .console import progress, say, show_table
-from .options import GeneratorKind, SeedOption, check_output
+from .options import GeneratorKind, PriorKind, SeedOption, check_output
 
 if TYPE_CHECKING:
     from ..train.library import Library
@@ -86,6 +86,10 @@ def fit_prior(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Where to write the part.")] = Path(
         "prior.safetensors"
     ),
+    kind: Annotated[
+        PriorKind,
+        typer.Option(help="local-kde: kernels that follow the latents around them; kde: of one shape in each class."),
+    ] = PriorKind.LOCAL_KDE,
     kernels: Annotated[int, typer.Option(min=2, help="Kernels of each class, at most.")] = 1000,
     seed: SeedOption = 0,
 ) -> None:
@@ -97,9 +101,10 @@ def fit_prior(
     check_output(out, ".safetensors")
     loaded, header = load_part("generator", generator), read_header(generator)
     spectra = open_library(library)
-    prior = train.fit_prior(spectra, loaded, kernels=kernels, seed=seed)
+    recipe = {"kind": kind.value, "kernels": kernels, "seed": seed}
+    prior = train.fit_prior(spectra, loaded, **recipe)
     table = prior_table(spectra, loaded, prior)
-    card = library_card(spectra) | {"recipe": {"kernels": kernels, "seed": seed}, "generator_sha256": header["sha256"]}
+    card = library_card(spectra) | {"recipe": recipe, "generator_sha256": header["sha256"]}
     card["scores"] = {name: {"bandwidth": h, "log_density": mean} for name, (h, mean) in table.items()}
     save_part("latent_prior", prior, out, card)
     say("Bandwidth, and mean log-density (nats) of held-out latents in their own class.")

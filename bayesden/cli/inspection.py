@@ -33,7 +33,7 @@ def inspect(
         _show_fits(path, mask_policy.value)
     elif start.startswith(b"PK"):
         _show_library(path)
-    elif start[8:9] == b"{" or not path.exists():
+    elif start[8:9] == b"{" or not (start or path.exists()):
         _show_checkpoint(path)
     else:
         what = "an empty file" if not start else "something else"
@@ -99,7 +99,7 @@ def _show_observation(path: Path, observation: "Observation") -> None:
         arms = [name for name, bit in (("blue", ARM_BLUE), ("red", ARM_RED)) if (one.arm & bit).any()]
         share = f"{100 * one.mask.mean():.1f} %"
         rows.append((exposure.name, "+".join(arms) or "?", f"{one.snr:.1f}", share, ", ".join(exposure.arms)))
-    show_table(("exposure", "arms", "S/N", "masked", "from"), rows)
+    show_table(("exposure", "arms", "S/N", "masked", "from"), rows, words=(0, 1, 4))
 
 
 def _show_result(path: Path) -> None:
@@ -159,33 +159,38 @@ def _show_checkpoint(path: Path) -> None:
         facts |= {"settings": _settings(header[content])}
     else:
         raise InputError(f"{path}: expected a model or one of its parts, got a file that holds {content!r}")
-    _show_facts(facts)
-    _show_card(card)
+    _show_facts(facts | _card_facts(card))
+    _show_scores(card.get("scores", {}))
+    _show_sources(card.get("sources", []))
 
 
 def _settings(config: Mapping[str, object]) -> str:
     """A configuration as `name value` pairs; its kind first, by itself."""
-    kind = [str(config["kind"])] if "kind" in config else []
-    return ", ".join(kind + [f"{name} {value}" for name, value in config.items() if name != "kind"])
+    words = [str(config["kind"])] if "kind" in config else []
+    for name, value in config.items():
+        if name != "kind":
+            words.append(f"{name} ({_settings(value)})" if isinstance(value, Mapping) else f"{name} {value}")
+    return ", ".join(words)
 
 
-def _show_card(card: Mapping[str, object]) -> None:
-    """Licence, recipe, scores and sources, whichever are there."""
-    scores = dict(card.get("scores", {}))
-    nats = scores.get("noise_nats_per_pixel")
-    _show_facts(
-        {
-            "licence": card.get("licence"),
-            "library": _settings(card.get("library", {})),
-            "recipe": _settings(card.get("recipe", {})),
-            "held-out noise": None if nats is None else f"{nats:.3f} nats per pixel",
-        }
-    )
-    if "reconstruction" in scores:
-        show_reconstruction(scores["reconstruction"])
+def _card_facts(card: Mapping[str, object]) -> dict[str, object]:
+    """What a card says of the licence and of how the weights were made."""
+    parts = [f"{content} from {part['file']}" for content, part in card.get("parts", {}).items()]
+    return {
+        "licence": card.get("licence"),
+        "library": _settings(card.get("library", {})),
+        "recipe": _settings(card.get("recipe", {})),
+        "fitted before": ", ".join(parts),
+    }
+
+
+def _show_scores(scores: Mapping[str, object]) -> None:
+    if "noise_nats_per_pixel" in scores:
+        say(f"noise: {scores['noise_nats_per_pixel']:.3f} nats per pixel on validation exposures")
     if "noise_scale_over_pipeline" in scores:
         show_scale(scores["noise_scale_over_pipeline"])
-    _show_sources(card.get("sources", []))
+    if "reconstruction" in scores:
+        show_reconstruction(scores["reconstruction"])
 
 
 def _show_sources(sources: list[Mapping[str, str]]) -> None:

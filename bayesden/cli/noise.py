@@ -55,7 +55,7 @@ def fit_noise(
     scores = {"noise_nats_per_pixel": min(epoch.valid for epoch in history)}
     scores["noise_scale_over_pipeline"] = train.scale_ratio(noise, samples)
     save_part("noise", noise, out, _card(used, {"kind": kind.value, "seed": seed, "grid": grid}, scores))
-    say(f"{kind.value} noise flow of {len(samples)} exposures of {len(used)} stars written to {out}")
+    say(f"{kind.value} noise flow of {len(samples)} exposures of {len(set(samples.star))} stars written to {out}")
     show_scale(scores["noise_scale_over_pipeline"])
     if compare and len(parts) < 2 and len(samples) < 3:
         say("no comparison: it needs two stars, or one with three exposures")
@@ -71,11 +71,13 @@ def _read(
     from ..io import read
     from ..train.residuals import residuals
 
-    used, parts = [], []
+    used, parts, seen = [], [], {}
     with progress() as report:
         for done, path in enumerate(files, 1):
             try:
                 observation = read(path, grid=grid, mask_policy=mask_policy)
+                if (twin := seen.setdefault(observation.meta["sha256"], path)) is not path:
+                    raise InputError(f"{path}: expected another file, got the content of {twin} again")
                 parts.append(residuals(observation))
                 used.append(observation)
             except Exception as error:

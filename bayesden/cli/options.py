@@ -18,6 +18,7 @@ __all__ = [
     "MaskPolicy",
     "MaskPolicyOption",
     "NoiseKind",
+    "PriorKind",
     "RecipeName",
     "SeedOption",
     "check_folder",
@@ -48,6 +49,13 @@ class GeneratorKind(StrEnum):
 
     BASIS = "basis"
     CONV = "conv"
+
+
+class PriorKind(StrEnum):
+    """Kinds of latent priors."""
+
+    LOCAL_KDE = "local-kde"
+    KDE = "kde"
 
 
 class RecipeName(StrEnum):
@@ -112,7 +120,7 @@ def check_folder(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        reason = "a file of that name" if folder.is_file() else error.strerror or error
+        reason = "a file of that name" if isinstance(error, FileExistsError) else error.strerror or error
         raise OutputError(f"{folder}: expected a folder that can be written, got: {reason}") from None
 
 

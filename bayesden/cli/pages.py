@@ -127,10 +127,12 @@ Examples:
 Exit status: 0 done; 2 the command or the library could not be used.""",
     "fit-prior": """Estimate how common each latent vector is within a class: a Gaussian kernel density for each class.
 
-The kernels stand on the encoded training spectra; each class's bandwidth, in units of its latents' covariance, is that
-of highest cross-validated likelihood. Bandwidths and the mean log-density of the test spectra's latents are printed by
-class. The prior belongs to its generator, and `bayesden train` takes it with that one only. An output file that exists
-is replaced.
+The kernels stand on the encoded training spectra; each class's bandwidth, in units of its kernels' covariance, is that
+of highest cross-validated likelihood. Kernels of one shape in each class (kde) are those of Kang et al. (2021).
+Bandwidths and the mean log-density of the test spectra's latents are printed by class.
+
+The prior belongs to its generator, and `bayesden train` takes it with that one only. An output file that exists is
+replaced.
 
 Example:
 

@@ -63,7 +63,7 @@ def plot(
 def _targets(results: list[Path], out: Path | None) -> list[Path]:
     if out is None:
         return [path.parent / f"{plain_stem(path)}.png" for path in results]
-    if out.suffix.lower() in FIGURES:
+    if out.suffix and not out.is_dir() and (len(results) == 1 or out.suffix.lower() in FIGURES):
         if len(results) > 1:
             raise InputError(f"--out: expected a folder for {len(results)} results, got the name of one figure, {out}")
         check_folder(out.parent)

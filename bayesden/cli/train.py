@@ -1,12 +1,12 @@
 """`bayesden library` and `bayesden train`: the first step of the workflow, and all of them."""
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import InputError
 from .console import progress, say, show_table
 from .fit import open_library, show_reconstruction
 from .noise import show_scale
@@ -32,7 +32,7 @@ def library(
     ebv: Annotated[float, typer.Option(min=0, help="Templates: E(B-V) is between 0 and this.")] = 0.5,
     calibration: Annotated[
         float, typer.Option(min=0, help="Templates: standard deviation of three smooth flux-calibration terms.")
-    ] = 0.02,
+    ] = 0.01,
     top: Annotated[
         int, typer.Option(min=1, help="Spec files: spectra to keep of each subclass, best r-band S/N first.")
     ] = 200,
@@ -62,12 +62,13 @@ def library(
 
 def show_library(spectra: "Library") -> None:
     """Print how many spectra of each class are in each split."""
-    splits = {name: spectra.subset(name).label for name in ("train", "validation", "test")}
-    rows = [
-        (name, *(str(int((label == number).sum())) for label in splits.values()))
-        for number, name in enumerate(spectra.classes)
-    ]
-    show_table(("class", *splits), rows)
+    from ..train.sources import SPLITS, split_of
+
+    counts = Counter(
+        (int(label), split_of(name)) for label, name in zip(spectra.label, spectra.name.tolist(), strict=True)
+    )
+    rows = [(c, *(str(counts[number, split]) for split in SPLITS)) for number, c in enumerate(spectra.classes)]
+    show_table(("class", *SPLITS), rows)
 
 
 def train(
@@ -104,29 +105,32 @@ def train(
     noise: Annotated[
         Path | None, typer.Option("--noise", metavar="FILE", help="The same; then no NOISE_FILE is needed.")
     ] = (None),
+    volume: Annotated[
+        bool, typer.Option("--volume", help="Make the prior one of spectra, by the volume element of the generator.")
+    ] = False,
     seed: SeedOption = 0,
 ) -> None:
     """Run `bayesden train`; `pages.py` has what it says of itself."""
     from ..model.checkpoint import save_model
+    from ..train.card import write_card
     from ..train.workflow import RECIPES, train_model
 
     check_output(out, ".safetensors")
-    if not noise_files and noise is None:
-        raise InputError("train: expected NOISE_FILEs to fit the noise on, or --noise FILE, got neither")
     parts = {"generator": generator, "latent_prior": prior, "noise": noise}
     with progress() as report:
         model = train_model(
             library if library.is_dir() else open_library(library),
             noise_files or (),
-            replace(RECIPES[recipe.value], seed=seed),
+            replace(RECIPES[recipe.value], volume=volume, seed=seed),
             parts={content: path for content, path in parts.items() if path is not None},
             progress=report,
         )
     save_model(model, out)
+    page = write_card(out)
     scores = model.card["scores"]
     show_reconstruction(scores["reconstruction"])
     if "noise_nats_per_pixel" in scores:
         say(f"noise: {scores['noise_nats_per_pixel']:.3f} nats per pixel on validation exposures")
     if "noise_scale_over_pipeline" in scores:
         show_scale(scores["noise_scale_over_pipeline"])
-    say(f"model written to {out}")
+    say(f"model written to {out}, its card to {page}")

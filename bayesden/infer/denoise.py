@@ -1,6 +1,7 @@
 """`denoise`: from observations to posteriors, whatever the engine."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import overload
 
 import torch
@@ -64,13 +65,14 @@ def denoise(
     several = not isinstance(observation, Observation)
     observations = [_on_grid(o, model) for o in (observation if several else [observation])]
     posteriors = [p for chunk in _chunks(observations) for p in fit_map(model, chunk, seed=seed)]
+    posteriors = [replace(p, meta={**p.meta, "seed": seed}) for p in posteriors]
     return posteriors if several else posteriors[0]
 
 
 def _device(device: str | torch.device) -> torch.device:
     try:
         found = torch.device(device)
-        torch.empty(0, device=found)
+        torch.zeros(1, device=found).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"device: expected one that torch can use here, got {device!r} ({reason})") from None

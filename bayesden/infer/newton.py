@@ -19,6 +19,8 @@ from ..model.joint import Data, Parameters, SpectrumModel
 
 __all__ = ["Fit", "Newton"]
 
+ROWS = 16  # at a time on a CPU, so that their tangents stay in its cache
+
 
 @dataclass(frozen=True, eq=False)
 class Fit:
@@ -125,33 +127,22 @@ class Newton:
         return 4 * torch.finfo(data.flux.dtype).eps * (objective.abs() + data.flux[0].numel())
 
     def _expand(self, data: Data, at: Parameters) -> _Expansion:
-        model, dim = self.model, at.z.shape[-1]
+        model, terms = self.model, at.calibration.shape[-1]
         star, jacobian = model.generator.value_and_jacobian(at.z)
-        columns = torch.cat([jacobian, star.unsqueeze(1)], 1)
-        gain = model.gain(data, at.amplitude, at.calibration)
-        mean = gain * star.unsqueeze(1)
-        local = self.noise.linearize(data.flux - mean, data.ivar, data.mask)
-        terms = at.calibration.shape[-1]
-        polynomials = model.nuisance.polynomials(model.grid.size, star)[:terms]
-        size = dim + 1 + data.share.shape[1] * terms
-        gradient, curvature = star.new_zeros(len(star), size), star.new_zeros(len(star), size, size)
-        shared = slice(0, dim + 1)
-        for e in range(data.share.shape[1]):
-            own = slice(dim + 1 + e * terms, dim + 1 + (e + 1) * terms)
-            tilt = mean[:, e].unsqueeze(1) * polynomials
-            tangent = torch.cat([gain[:, e].unsqueeze(1) * columns, tilt], 1)
-            slope = -(tangent @ local.score[:, e].unsqueeze(-1)).squeeze(-1)
-            white = _apply_band(local.band[:, e], tangent)
-            block = (white * local.weight[:, e].unsqueeze(1)) @ white.transpose(1, 2)
-            gradient[:, shared] += slope[:, : dim + 1]
-            gradient[:, own] = slope[:, dim + 1 :]
-            curvature[:, shared, shared] += block[:, : dim + 1, : dim + 1]
-            curvature[:, own, shared] = block[:, dim + 1 :, : dim + 1]
-            curvature[:, shared, own] = block[:, : dim + 1, dim + 1 :]
-            curvature[:, own, own] = block[:, dim + 1 :, dim + 1 :]
+        shared = torch.cat([jacobian, star.unsqueeze(1)], 1)
+        tilts = star.unsqueeze(1) * model.nuisance.polynomials(model.grid.size, star)[:terms]
+        gain = model.gain(data, at.amplitude, at.calibration).expand_as(data.flux)
+        local = self.noise.linearize(data.flux - gain * star.unsqueeze(1), data.ivar, data.mask)
+        slope, band, root = gain * local.score, local.band, local.weight.sqrt()
+        rows = ROWS if star.device.type == "cpu" else max(1, len(star))
+        blocks = [
+            _derivatives(*(x[i : i + rows] for x in (shared, tilts, gain, slope, band, root)))
+            for i in range(0, len(star), rows)
+        ]
+        gradient, curvature = (torch.cat(parts).double() for parts in zip(*blocks, strict=True))
         likelihood = local.log_prob.sum((-2, -1), dtype=torch.float64)
-        expansion = _Expansion(likelihood, gradient.double(), curvature.double())
-        return self._add_prior(_centre(expansion, data, dim + 1, terms), data, at)
+        expansion = _Expansion(likelihood, gradient, curvature)
+        return self._add_prior(_centre(expansion, data, shared.shape[1], terms), data, at)
 
     def _add_prior(self, expansion: _Expansion, data: Data, at: Parameters) -> _Expansion:
         """The prior's share; where its curvature is indefinite, that of one kernel, which keeps steps uphill."""
@@ -166,10 +157,12 @@ class Newton:
         ).double()
         nuisance = torch.cat([at.amplitude.unsqueeze(-1), at.calibration.flatten(1)], -1).double()
         expansion.gradient[:, :dim] += prior.gradient.double()
+        if model.volume:
+            expansion.gradient[:, :dim] -= _volume_slope(model, at.z).double()
         expansion.gradient[:, dim:] -= diagonal * nuisance
         expansion.curvature[:, dim:, dim:] += torch.diag_embed(diagonal)
         block = expansion.curvature[:, :dim, :dim] + prior.precision.double()
-        indefinite = torch.linalg.eigvalsh(block)[:, 0] <= 1e-9 * block.diagonal(dim1=1, dim2=2).sum(-1)
+        indefinite = torch.linalg.cholesky_ex(block).info != 0
         safe = expansion.curvature[:, :dim, :dim] + prior.majorant.double()
         expansion.curvature[:, :dim, :dim] = torch.where(indefinite[:, None, None], safe, block)
         objective = expansion.objective + model.log_prior(data, at).double()
@@ -189,12 +182,77 @@ def _centre(expansion: _Expansion, data: Data, shared: int, terms: int) -> _Expa
     return _Expansion(expansion.objective, gradient, chain.mT @ expansion.curvature @ chain)
 
 
-def _apply_band(band: Tensor, tangent: Tensor) -> Tensor:
-    r"""Derivative of the whitened residuals along tangents: band (B, D, K + 1), tangent (B, n, D) to (B, n, D)."""
-    out = band[..., 0].unsqueeze(1) * tangent
+def _derivatives(
+    shared: Tensor, tilts: Tensor, gain: Tensor, slope: Tensor, band: Tensor, root: Tensor
+) -> tuple[Tensor, Tensor]:
+    r"""Gradient (B, n) and Gauss-Newton curvature (B, n, n) of the log-likelihood, by shared and centred calibration terms.
+
+    With :math:`m_e = g_e \cdot (\text{shared}, \text{tilts})`, the information of exposure e about the pixels is a banded
+    matrix :math:`M_e`; those of all exposures are added up before they meet the shared tangents.
+
+    Arguments:
+        shared: Derivatives of the star by z and a, per unit gain, shape :math:`(B, L + 1, D)`.
+        tilts: The same by one exposure's calibration terms, shape :math:`(B, P + 1, D)`.
+        gain: Shape :math:`(B, E, D)`.
+        slope: Gain times score, shape :math:`(B, E, D)`.
+        band, root: Of a `Linearization`; root is that of the weight.
+    """
+    size, terms, exposures = shared.shape[1], tilts.shape[1], gain.shape[1]
+    gradient = shared.new_empty(len(shared), size + exposures * terms)
+    curvature = shared.new_zeros(*gradient.shape, gradient.shape[1])
+    information = _information(band, gain, root)
+    gradient[:, :size] = -(shared @ slope.sum(1).unsqueeze(-1)).squeeze(-1)
+    half = shared @ _lower([diagonal.sum(1, keepdim=True) for diagonal in information], shared).mT
+    curvature[:, :size, :size] = half + half.mT
+    if terms:
+        gradient[:, size:] = -(slope @ tilts.mT).flatten(1)
+        one, every = tilts.unsqueeze(1), [diagonal.unsqueeze(2) for diagonal in information]
+        product = _upper(every, one).add_(_lower(every, one)).flatten(1, 2)
+        cross, own = shared @ product.mT, tilts @ product.mT
+        curvature[:, :size, size:], curvature[:, size:, :size] = cross, cross.mT
+        for e in range(exposures):
+            inside = slice(e * terms, (e + 1) * terms)
+            curvature[:, size:, size:][:, inside, inside] = own[:, :, inside]
+    return gradient, curvature
+
+
+def _information(band: Tensor, gain: Tensor, root: Tensor) -> list[Tensor]:
+    r"""Diagonals 0..K of :math:`M = g\, B^\top \omega B\, g`, each (B, E, D): entry p couples pixels p and p - j."""
+    rows = [band[..., 0] * root * gain]
     for k in range(1, band.shape[-1]):
-        out[..., k:].addcmul_(band[:, k:, k].unsqueeze(1), tangent[..., :-k])
+        row = band[..., k] * root
+        row[..., k:] *= gain[..., :-k]
+        rows.append(row)
+    diagonals = []
+    for j in range(len(rows)):
+        total = rows[0] * rows[j]
+        for k in range(1, len(rows) - j):
+            total[..., :-k].addcmul_(rows[k][..., k:], rows[k + j][..., k:])
+        diagonals.append(total)
+    return diagonals
+
+
+def _lower(diagonals: list[Tensor], x: Tensor) -> Tensor:
+    """The banded matrix's lower triangle, with half of its diagonal, times x."""
+    out = 0.5 * diagonals[0] * x
+    for j, diagonal in enumerate(diagonals[1:], 1):
+        out[..., j:].addcmul_(diagonal[..., j:], x[..., :-j])
     return out
+
+
+def _upper(diagonals: list[Tensor], x: Tensor) -> Tensor:
+    """The transpose of `_lower`, times x."""
+    out = 0.5 * diagonals[0] * x
+    for j, diagonal in enumerate(diagonals[1:], 1):
+        out[..., :-j].addcmul_(diagonal[..., j:], x[..., j:])
+    return out
+
+
+def _volume_slope(model: SpectrumModel, z: Tensor) -> Tensor:
+    """Derivative of the log volume element; its curvature is left out, as second derivatives of G are elsewhere."""
+    with torch.enable_grad():
+        z = z.detach().requires_grad_()
+        return torch.autograd.grad(model.generator.log_volume(z).sum(), z)[0]
 
 
 def _solve(expansion: _Expansion) -> Tensor:

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from ..model.joint import Data, Parameters, SpectrumModel
+from ..model.noiseflow import Linearization
 from ..posterior import Posterior
 from ..spectrum import Observation
-from ..model.noiseflow import Linearization
 from .newton import Fit
 
 __all__ = ["flux_moments", "summarise", "support_statistic"]

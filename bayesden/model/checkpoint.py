@@ -22,7 +22,7 @@ from ..spectrum import Grid
 from .class_prior import ClassPrior
 from .generator import build_generator
 from .joint import SpectrumModel
-from .latent_prior import KDEPrior
+from .local_kde import build_latent_prior
 from .noiseflow import NoiseFlow
 from .nuisance import Nuisance
 
@@ -32,23 +32,26 @@ FORMAT = 1
 DEFAULT_MODEL = "sdss-10class"
 PARTS: dict[str, Callable[[dict], nn.Module]] = {
     "generator": build_generator,
-    "latent_prior": lambda config: KDEPrior(**config),
+    "latent_prior": build_latent_prior,
     "noise": lambda config: NoiseFlow(**config),
 }
 
 
-def _checksum(tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256()
+def _checksum(header: dict, tensors: dict[str, Tensor]) -> str:
+    """SHA-256 of everything that a file says: header (without this sum) and tensors."""
+    header = {key: value for key, value in header.items() if key != "sha256"}
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = tensors[name].contiguous()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
-        digest.update(tensor.numpy().tobytes())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
 def _write(path: str | Path, header: dict, tensors: dict[str, Tensor]) -> None:
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    header = {"format": FORMAT, **header, "sha256": _checksum(tensors)}
+    header = json.loads(json.dumps({"format": FORMAT, **header}))  # as it will be read: the checksum is of this
+    header["sha256"] = _checksum(header, tensors)
     write_bytes(Path(path), save(tensors, metadata={"bayesden": json.dumps(header)}), overwrite=True)
 
 
@@ -65,6 +68,7 @@ def save_model(model: SpectrumModel, path: str | Path) -> None:
         "latent_prior": model.latent_prior.config,
         "noise": model.noise.config,
         "nuisance": asdict(model.nuisance),
+        "volume": model.volume,
         "card": model.card,
     }
     _write(path, header, {**model.state_dict(), "wavelength": torch.tensor(model.grid.wavelength)})
@@ -107,7 +111,7 @@ def _read(path: Path) -> tuple[dict, dict[str, Tensor]]:
         raise ModelError(
             f"{path}: expected a model file, got one that is damaged or of another kind ({error})"
         ) from None
-    checksum = _checksum(tensors)
+    checksum = _checksum(header, tensors)
     if checksum != header.get("sha256"):
         raise ModelError(f"{path}: expected checksum {header.get('sha256')}, got {checksum}")
     return header, tensors
@@ -180,6 +184,7 @@ def load_model(name: str | Path | None = None, device: str | torch.device = "cpu
             class_prior=ClassPrior(tuple(header["classes"])),
             **{content: build(header[content]) for content, build in PARTS.items()},
             nuisance=Nuisance(**header["nuisance"]),
+            volume=bool(header["volume"]),
             discrepancy=torch.zeros_like(tensors["discrepancy"]),
             spread=torch.zeros_like(tensors["spread"]),
             card={**header["card"], "name": path.stem, "sha256": header["sha256"]},

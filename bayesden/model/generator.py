@@ -13,6 +13,7 @@ Flux is in units of mean |flux| = 1; distances between spectra are root-mean-squ
 """
 
 from abc import ABC, abstractmethod
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -91,7 +92,7 @@ def _gelu_derivative(x: Tensor) -> Tensor:
 
 
 def _mlp(sizes: list[int]) -> nn.ModuleList:
-    return nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+    return nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
 
 
 def _run(layers: nn.ModuleList, x: Tensor) -> Tensor:
@@ -193,7 +194,7 @@ class ConvGenerator(Generator):
             raise ModelError(f"conv generator: expected a size divisible by {factor}, got {size}")
         self.channels, self.length = tuple(channels), size // factor
         widths = [1, *channels]
-        self.down = nn.ModuleList(nn.Conv1d(a, b, 7, 4, 3) for a, b in zip(widths, widths[1:], strict=False))
+        self.down = nn.ModuleList(nn.Conv1d(a, b, 7, 4, 3) for a, b in pairwise(widths))
         self.inwards = nn.Linear(channels[-1] * self.length, latent_dim)
         self.outwards = nn.Linear(latent_dim, channels[-1] * self.length)
         self.up = nn.ModuleList(nn.Conv1d(b, a, 7, 1, 3) for a, b in zip(widths[-2::-1], widths[:0:-1], strict=True))

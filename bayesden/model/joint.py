@@ -23,7 +23,7 @@ from ..errors import InputError
 from ..spectrum import Grid, Observation
 from .class_prior import ClassPrior
 from .generator import Generator
-from .latent_prior import KDEPrior
+from .latent_prior import LatentPrior
 from .noiseflow import NoiseFlow
 from .nuisance import Nuisance
 
@@ -63,7 +63,8 @@ class Data:
         flux, ivar, share = np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.zeros(shape[:2], np.float32)
         scale = np.array([_scale(obs) for obs in observations])
         for b, obs in enumerate(observations):
-            flux[b, : obs.n_exposures] = obs.flux / scale[b]
+            # what is beyond is an outlier whatever its value; its square must still be a float32
+            flux[b, : obs.n_exposures] = np.clip(obs.flux / scale[b], -1e6, 1e6)
             ivar[b, : obs.n_exposures] = np.minimum(obs.ivar * scale[b] ** 2, 1e12)
             information = np.sqrt(obs.ivar).sum(1)  # the square root, so that no single exposure rules
             share[b, : obs.n_exposures] = information / information.sum() if (information > 0).sum() > 1 else 0.0
@@ -131,6 +132,8 @@ class SpectrumModel(nn.Module):
         nuisance: Priors of amplitude and calibration.
         discrepancy: Standard deviation of :math:`s - G(E(s))` over held-out spectra, by class, shape :math:`(K, D)`.
         spread: Standard deviation of the prior's flux, by class, shape :math:`(K, D)`.
+        volume: Whether the prior of a class is one of spectra on the generator's manifold, :math:`p(z \mid C)` over the
+            volume element, instead of one of latents. For generators that were trained without isometry.
         card: What is known of the model: data, seeds, scores, licence.
     """
 
@@ -139,15 +142,16 @@ class SpectrumModel(nn.Module):
         grid: Grid,
         class_prior: ClassPrior,
         generator: Generator,
-        latent_prior: KDEPrior,
+        latent_prior: LatentPrior,
         noise: NoiseFlow,
         nuisance: Nuisance,
         discrepancy: Tensor,
         spread: Tensor,
+        volume: bool = False,
         card: dict | None = None,
     ) -> None:
         super().__init__()
-        self.grid, self.nuisance, self.card = grid, nuisance, dict(card or {})
+        self.grid, self.nuisance, self.volume, self.card = grid, nuisance, volume, dict(card or {})
         self.class_prior, self.latent_prior = class_prior, latent_prior
         self.generator, self.noise = generator, noise
         self.register_buffer("discrepancy", discrepancy)
@@ -176,6 +180,8 @@ class SpectrumModel(nn.Module):
         total = self.class_prior.log_prob[at.label] + self.latent_prior.log_prob(at.z, at.label)
         zero = at.amplitude.new_zeros(())  # in its dtype
         total = total + dist.Normal(zero, self.nuisance.amplitude_sd).log_prob(at.amplitude)
+        if self.volume:
+            total = total - self.generator.log_volume(at.z)
         if at.calibration.shape[-1]:
             terms = dist.Normal(zero, self.nuisance.calibration_sd).log_prob(at.calibration).sum(-1)
             total = total + (terms * (data.share > 0)).sum(-1)
@@ -203,6 +209,8 @@ class SpectrumModel(nn.Module):
             prior = dist.Categorical(logits=self.class_prior.log_prob)
             label = pyro.sample("C", prior) if label is None else pyro.sample("C", prior, obs=label)
             z = pyro.sample("z", _Latents(self.latent_prior, label))
+            if self.volume:
+                pyro.factor("volume", -self.generator.log_volume(z))
             amplitude = pyro.sample("a", dist.Normal(zero, self.nuisance.amplitude_sd))
             calibration = zero.expand(n, exposures, 0)
             if self.nuisance.terms and bool(data.share.any()):
@@ -221,7 +229,7 @@ class _Latents(dist.TorchDistribution):
     support = constraints.real_vector
     arg_constraints: dict = {}  # noqa: RUF012 -- torch's protocol
 
-    def __init__(self, prior: KDEPrior, label: Tensor) -> None:
+    def __init__(self, prior: LatentPrior, label: Tensor) -> None:
         super().__init__(label.shape, (prior.latent_dim,), validate_args=False)
         self.prior, self.label = prior, label
 

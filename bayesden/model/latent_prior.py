@@ -10,6 +10,7 @@ References:
 """
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from ..errors import ModelError
 
-__all__ = ["KDEPrior", "PriorCurvature"]
+__all__ = ["KDEPrior", "LatentPrior", "PriorCurvature", "choose_kernels", "whiten"]
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,85 @@ class PriorCurvature:
     majorant: Tensor
 
 
-class KDEPrior(nn.Module):
-    r"""A kernel density estimate for each of K classes.
+class LatentPrior(nn.Module, ABC):
+    r"""A density of the latents for each of K classes, made of kernels at encoded training spectra.
+
+    Arguments:
+        counts: Kernels of each class, :math:`n_C`.
+        latent_dim: Latents :math:`L`.
+    """
+
+    kind: str
+    bandwidth: Tensor  # of each class, shape (K,)
+
+    def __init__(self, counts: list[int], latent_dim: int) -> None:
+        super().__init__()
+        if not counts or min(counts) < 2:
+            raise ModelError(f"latent prior: expected at least 2 latents in every class, got counts {list(counts)}")
+        self.counts, self.latent_dim = list(counts), latent_dim
+
+    @property
+    def config(self) -> dict:
+        """JSON-able arguments that build this shape again with `build_latent_prior`."""
+        return {"kind": self.kind, "counts": self.counts, "latent_dim": self.latent_dim}
+
+    @abstractmethod
+    def latents(self, k: int) -> Tensor:
+        r"""The kernels' centres of a class, shape :math:`(n_C, L)`."""
+
+    @abstractmethod
+    def _class_log_prob(self, z: Tensor, k: int) -> Tensor:
+        """Log-density of latents (N, L) in one class, shape (N,); differentiable."""
+
+    @abstractmethod
+    def _class_curvature(self, z: Tensor, k: int) -> PriorCurvature:
+        """Log-density and derivatives in one class."""
+
+    @abstractmethod
+    def _class_sample(self, k: int, n: int, generator: torch.Generator | None) -> Tensor:
+        """N draws of one class, shape (N, L)."""
+
+    def _slice(self, k: int) -> slice:
+        start = sum(self.counts[:k])
+        return slice(start, start + self.counts[k])
+
+    def log_prob(self, z: Tensor, label: Tensor) -> Tensor:
+        r"""Log-density of latents :math:`(*, L)` in the classes :math:`(*,)`; shape :math:`(*,)`; differentiable."""
+        flat, label = z.reshape(-1, self.latent_dim), label.expand(z.shape[:-1]).reshape(-1)
+        out = flat.new_zeros(len(flat))
+        for k in label.unique().tolist():
+            rows = torch.nonzero(label == k).flatten()
+            out = out.index_put((rows,), self._class_log_prob(flat[rows], k))
+        return out.reshape(z.shape[:-1])
+
+    def log_prob_all(self, z: Tensor) -> Tensor:
+        r"""Log-density of latents :math:`(*, L)` in every class, shape :math:`(*, K)`; differentiable."""
+        flat = z.reshape(-1, self.latent_dim)
+        rows = [self._class_log_prob(flat, k) for k in range(len(self.counts))]
+        return torch.stack(rows, -1).reshape(*z.shape[:-1], len(self.counts))
+
+    @torch.no_grad()
+    def curvature(self, z: Tensor, label: Tensor) -> PriorCurvature:
+        r"""Log-density and derivatives of latents :math:`(N, L)` in the classes :math:`(N,)`, in closed form."""
+        n, dim = z.shape
+        out = PriorCurvature(z.new_zeros(n), z.new_zeros(n, dim), z.new_zeros(n, dim, dim), z.new_zeros(n, dim, dim))
+        for k in label.unique().tolist():
+            rows = torch.nonzero(label == k).flatten()
+            for total, part in zip(vars(out).values(), vars(self._class_curvature(z[rows], k)).values(), strict=True):
+                total[rows] = part
+        return out
+
+    def sample(self, label: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        r"""Draw latents :math:`(N, L)` of the classes :math:`(N,)`."""
+        z = torch.empty(len(label), self.latent_dim, dtype=self.bandwidth.dtype, device=label.device)
+        for k in label.unique().tolist():
+            rows = torch.nonzero(label == k).flatten()
+            z[rows] = self._class_sample(k, len(rows), generator).to(z.device)
+        return z
+
+
+class KDEPrior(LatentPrior):
+    r"""A kernel density estimate for each of K classes, one kernel shape for all of a class.
 
     Arguments:
         counts: Kernels of each class, :math:`n_C`.
@@ -47,19 +125,13 @@ class KDEPrior(nn.Module):
     Use `fit` to make one from latents.
     """
 
+    kind = "kde"
+
     def __init__(self, counts: list[int], latent_dim: int) -> None:
-        super().__init__()
-        if not counts or min(counts) < 2:
-            raise ModelError(f"latent prior: expected at least 2 latents in every class, got counts {list(counts)}")
-        self.counts, self.latent_dim = list(counts), latent_dim
+        super().__init__(counts, latent_dim)
         self.register_buffer("points", torch.zeros(sum(counts), latent_dim))  # whitened by the kernel
         self.register_buffer("whitener", torch.eye(latent_dim).repeat(len(counts), 1, 1))  # (h Sigma^1/2)^-1, lower
         self.register_buffer("bandwidth", torch.ones(len(counts)))
-
-    @property
-    def config(self) -> dict:
-        """JSON-able arguments that build this shape again."""
-        return {"counts": self.counts, "latent_dim": self.latent_dim}
 
     @classmethod
     @torch.no_grad()
@@ -80,28 +152,15 @@ class KDEPrior(nn.Module):
         Raises:
             ModelError: if a class has fewer than two latents.
         """
-        random = torch.Generator().manual_seed(seed)
-        fold = torch.randint(5, label.shape, generator=random) if fold is None else fold
-        kept = []
-        for k in range(classes):
-            index = torch.nonzero(label == k).flatten()
-            kept.append(index[torch.randperm(len(index), generator=random)[:most]])
+        kept, fold = choose_kernels(label, classes, fold, most, seed)
         prior = cls([len(index) for index in kept], z.shape[1])
         for k, index in enumerate(kept):
-            points = z[index].double()
-            covariance = torch.cov(points.T).reshape(z.shape[1], z.shape[1])
-            ridge = 1e-6 * covariance.diagonal().mean() + 1e-12
-            factor = torch.linalg.cholesky(covariance + ridge * torch.eye(z.shape[1], dtype=torch.float64))
-            white = torch.linalg.solve_triangular(factor, points.T, upper=False).T
+            white, factor = whiten(z[index])
             h = _cross_validated_bandwidth(white, fold[index])
             prior.bandwidth[k] = h
             prior.whitener[k] = torch.linalg.inv(factor) / h
             prior.points[prior._slice(k)] = (white / h).float()
         return prior
-
-    def _slice(self, k: int) -> slice:
-        start = sum(self.counts[:k])
-        return slice(start, start + self.counts[k])
 
     def _log_normaliser(self, k: int) -> Tensor:
         log_det = self.whitener[k].diagonal().log().sum()
@@ -112,58 +171,53 @@ class KDEPrior(nn.Module):
         distance = _squared_distance(white, self.points[self._slice(k)].to(z.dtype))
         return torch.logsumexp(-0.5 * distance, -1) + self._log_normaliser(k)
 
-    def log_prob(self, z: Tensor, label: Tensor) -> Tensor:
-        r"""Log-density of latents :math:`(*, L)` in the classes :math:`(*,)`; shape :math:`(*,)`; differentiable."""
-        flat, label = z.reshape(-1, self.latent_dim), label.expand(z.shape[:-1]).reshape(-1)
-        out = flat.new_zeros(len(flat))
-        for k in label.unique().tolist():
-            rows = torch.nonzero(label == k).flatten()
-            out = out.index_put((rows,), self._class_log_prob(flat[rows], k))
-        return out.reshape(z.shape[:-1])
-
-    def log_prob_all(self, z: Tensor) -> Tensor:
-        r"""Log-density of latents :math:`(*, L)` in every class, shape :math:`(*, K)`; differentiable."""
-        flat = z.reshape(-1, self.latent_dim)
-        return torch.stack([self._class_log_prob(flat, k) for k in range(len(self.counts))], -1).reshape(
-            *z.shape[:-1], len(self.counts)
+    def _class_curvature(self, z: Tensor, k: int) -> PriorCurvature:
+        root = self.whitener[k].to(z.dtype)
+        points = self.points[self._slice(k)].to(z.dtype)
+        white = z @ root.T
+        exponent = -0.5 * _squared_distance(white, points)
+        share = torch.softmax(exponent, -1)
+        mean = share @ points
+        second = ((share.unsqueeze(1) * points.T) @ points) - mean.unsqueeze(2) * mean.unsqueeze(1)
+        eye = torch.eye(self.latent_dim, dtype=z.dtype, device=z.device)
+        return PriorCurvature(
+            torch.logsumexp(exponent, -1) + self._log_normaliser(k),
+            (mean - white) @ root,
+            root.T @ (eye - second) @ root,
+            (root.T @ root).expand(len(z), -1, -1),
         )
 
-    @torch.no_grad()
-    def curvature(self, z: Tensor, label: Tensor) -> PriorCurvature:
-        r"""Log-density and derivatives of latents :math:`(N, L)` in the classes :math:`(N,)`, in closed form."""
-        n, dim = z.shape
-        log_prob, gradient = z.new_zeros(n), torch.zeros_like(z)
-        precision, majorant = z.new_zeros(n, dim, dim), z.new_zeros(n, dim, dim)
-        for k in label.unique().tolist():
-            rows = torch.nonzero(label == k).flatten()
-            root = self.whitener[k].to(z.dtype)
-            points = self.points[self._slice(k)].to(z.dtype)
-            white = z[rows] @ root.T
-            exponent = -0.5 * _squared_distance(white, points)
-            log_prob[rows] = torch.logsumexp(exponent, -1) + self._log_normaliser(k)
-            share = torch.softmax(exponent, -1)
-            mean = share @ points
-            gradient[rows] = (mean - white) @ root
-            second = ((share.unsqueeze(1) * points.T) @ points) - mean.unsqueeze(2) * mean.unsqueeze(1)
-            eye = torch.eye(dim, dtype=z.dtype, device=z.device)
-            precision[rows] = root.T @ (eye - second) @ root
-            majorant[rows] = root.T @ root
-        return PriorCurvature(log_prob, gradient, precision, majorant)
-
-    def sample(self, label: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        r"""Draw latents :math:`(N, L)` of the classes :math:`(N,)`."""
-        z = self.points.new_empty(len(label), self.latent_dim)
-        for k in label.unique().tolist():
-            rows = torch.nonzero(label == k).flatten()
-            chosen = torch.randint(self.counts[k], (len(rows),), generator=generator)
-            noise = torch.randn(len(rows), self.latent_dim, generator=generator).to(z.dtype)
-            white = self.points[self._slice(k)].cpu()[chosen] + noise
-            z[rows] = torch.linalg.solve_triangular(self.whitener[k].cpu(), white.T, upper=False).T.to(z.device)
-        return z
+    def _class_sample(self, k: int, n: int, generator: torch.Generator | None) -> Tensor:
+        chosen = torch.randint(self.counts[k], (n,), generator=generator)
+        noise = torch.randn(n, self.latent_dim, generator=generator)
+        white = self.points[self._slice(k)].cpu()[chosen] + noise
+        return torch.linalg.solve_triangular(self.whitener[k].cpu(), white.T, upper=False).T
 
     def latents(self, k: int) -> Tensor:
         r"""The kernels' centres of a class, shape :math:`(n_C, L)`."""
         return torch.linalg.solve_triangular(self.whitener[k], self.points[self._slice(k)].T, upper=False).T
+
+
+def choose_kernels(
+    label: Tensor, classes: int, fold: Tensor | None, most: int, seed: int
+) -> tuple[list[Tensor], Tensor]:
+    """Which latents become kernels, for each class, and the cross-validation fold of every latent."""
+    random = torch.Generator().manual_seed(seed)
+    fold = torch.randint(5, label.shape, generator=random) if fold is None else fold
+    kept = []
+    for k in range(classes):
+        index = torch.nonzero(label == k).flatten()
+        kept.append(index[torch.randperm(len(index), generator=random)[:most]])
+    return kept, fold
+
+
+def whiten(points: Tensor) -> tuple[Tensor, Tensor]:
+    """Points of one class in units of their covariance's Cholesky factor, and that factor, in float64."""
+    points = points.double()
+    covariance = torch.cov(points.T).reshape(points.shape[1], points.shape[1])
+    ridge = 1e-6 * covariance.diagonal().mean() + 1e-12
+    factor = torch.linalg.cholesky(covariance + ridge * torch.eye(points.shape[1], dtype=torch.float64))
+    return torch.linalg.solve_triangular(factor, points.T, upper=False).T, factor
 
 
 def _squared_distance(a: Tensor, b: Tensor) -> Tensor:

@@ -68,10 +68,11 @@ def fit_generator(
     Returns:
         The generator in evaluation mode, with its history.
     """
-    torch.manual_seed(seed)
     noise = torch.Generator().manual_seed(seed)
     train, validation = (torch.from_numpy(library.subset(split).flux) for split in ("train", "validation"))
-    generator = build_generator({"kind": kind, "size": library.grid.size, "latent_dim": latent_dim, **shape})
+    with torch.random.fork_rng(devices=[]):  # the initial weights come from the global generator
+        torch.manual_seed(seed)
+        generator = build_generator({"kind": kind, "size": library.grid.size, "latent_dim": latent_dim, **shape})
     if isinstance(generator, BasisGenerator):
         generator.set_basis(train)
     target = generator.project(train)

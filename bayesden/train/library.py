@@ -63,6 +63,8 @@ class Library:
             )
         if n == 0:
             raise InputError("library: expected at least one spectrum, got none")
+        if self.label.dtype.kind not in "iu" or self.label.min() < 0 or self.label.max() >= len(self.classes):
+            raise InputError(f"library: expected labels from 0 to {len(self.classes) - 1}, got others")
         if not np.isfinite(self.flux).all():
             raise InputError("library: expected finite flux everywhere, got NaN or infinity")
 
@@ -77,10 +79,18 @@ class Library:
         )
 
     def subset(self, split: str) -> "Library":
-        """The spectra of one split: 'train', 'validation' or 'test'."""
+        """The spectra of one split: 'train', 'validation' or 'test'.
+
+        Raises:
+            InputError: if the split is not known, or empty.
+        """
         if split not in SPLITS:
             raise InputError(f"split: expected one of {', '.join(SPLITS)}, got {split!r}")
         wanted = {name for name in np.unique(self.name).tolist() if split_of(name) == split}
+        if not wanted:
+            raise InputError(
+                f"library: expected objects in the {split} split, got none (of {len(set(self.name))} in all)"
+            )
         return self.take(np.array([name in wanted for name in self.name.tolist()]))
 
     def save(self, path: str | Path) -> None:
@@ -118,7 +128,7 @@ def load_library(path: str | Path) -> Library:
     if not path.is_file():
         raise InputError(f"{path}: expected a library file, found {'a folder' if path.is_dir() else 'nothing'}")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
             head = json.loads(str(arrays["head"]))
             if head["format"] != FORMAT:

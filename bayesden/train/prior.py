@@ -9,7 +9,8 @@ from ..errors import InputError
 from ..model.class_prior import ClassPrior
 from ..model.generator import Generator
 from ..model.joint import SpectrumModel
-from ..model.latent_prior import KDEPrior
+from ..model.latent_prior import KDEPrior, LatentPrior
+from ..model.local_kde import LocalKDEPrior
 from ..model.noiseflow import NoiseFlow
 from ..model.nuisance import Nuisance
 from .library import Library
@@ -25,12 +26,15 @@ def _fold(names: list[str]) -> Tensor:
 
 
 @torch.no_grad()
-def fit_prior(library: Library, generator: Generator, *, kernels: int = 1000, seed: int = 0) -> KDEPrior:
+def fit_prior(
+    library: Library, generator: Generator, *, kind: str = "local-kde", kernels: int = 1000, seed: int = 0
+) -> LatentPrior:
     """Estimate p(z | C) from the latents of the training split.
 
     Arguments:
         library: Clean spectra.
         generator: Trained on the same split.
+        kind: 'local-kde', or 'kde' for kernels of one shape in each class, as Kang et al. (2021).
         kernels: Kernels of each class, at most.
         seed: Seed of which latents become kernels.
 
@@ -39,6 +43,9 @@ def fit_prior(library: Library, generator: Generator, *, kernels: int = 1000, se
     """
     if library.grid.size != generator.size:
         raise InputError(f"library: expected {generator.size} pixels as the generator has, got {library.grid.size}")
+    kinds = {cls.kind: cls for cls in (KDEPrior, LocalKDEPrior)}
+    if kind not in kinds:
+        raise InputError(f"latent prior kind: expected one of {', '.join(kinds)}, got {kind!r}")
     train = library.subset("train")
     z = generator.encode(torch.from_numpy(train.flux))
     label = torch.from_numpy(train.label)
@@ -46,11 +53,11 @@ def fit_prior(library: Library, generator: Generator, *, kernels: int = 1000, se
     if few:
         raise InputError(f"library: expected training spectra of every class, got fewer than 2 of {', '.join(few)}")
     fold = _fold(train.name.tolist())
-    return KDEPrior.fit(z, label, len(library.classes), fold=fold, most=kernels, seed=seed)
+    return kinds[kind].fit(z, label, len(library.classes), fold=fold, most=kernels, seed=seed)
 
 
 @torch.no_grad()
-def flux_statistics(library: Library, generator: Generator, prior: KDEPrior) -> tuple[Tensor, Tensor]:
+def flux_statistics(library: Library, generator: Generator, prior: LatentPrior) -> tuple[Tensor, Tensor]:
     r"""By class and pixel: how far held-out spectra are from the generator, and how far the prior's spectra spread.
 
     Returns:
@@ -73,11 +80,12 @@ def assemble(
     generator: Generator,
     noise: NoiseFlow,
     *,
-    prior: KDEPrior | None = None,
+    prior: LatentPrior | None = None,
     nuisance: Nuisance | None = None,
+    volume: bool = False,
     card: dict | None = None,
 ) -> SpectrumModel:
-    """Join trained parts into a model; fits the latent prior if none is given."""
+    """Join trained parts into a model; fits the latent prior if none is given. Arguments as in `SpectrumModel`."""
     prior = prior or fit_prior(library, generator)
     discrepancy, spread = flux_statistics(library, generator, prior)
     model = SpectrumModel(
@@ -89,6 +97,7 @@ def assemble(
         nuisance or Nuisance(),
         discrepancy,
         spread,
+        volume,
         card,
     )
     return model.eval().requires_grad_(False)

@@ -62,15 +62,16 @@ def spectra_from_survey(
     paths = sorted(folder.rglob("spec-*.fits*"))
     ranked = defaultdict(list)
     for done, path in enumerate(paths, 1):
+        if progress:
+            progress(done, len(paths))
         try:
             observation = read(path, grid=grid)
         except InputError:
             continue  # one damaged file of a survey costs itself and no other
+        is_star = str(observation.meta.get("class", "STAR")).upper() == "STAR"  # galaxies have an 'AGN', a 'BROADLINE'
         subclass, flux = str(observation.meta.get("subclass", "")), _clean(observation)
-        if class_of(subclass) and flux is not None:
+        if is_star and class_of(subclass) and flux is not None:
             ranked[subclass].append((-float(observation.meta.get("snr_r", observation.snr)), path.name, flux, path))
-        if progress:
-            progress(done, len(paths))
     kept = [
         (subclass, row) for subclass in sorted(ranked) for row in sorted(ranked[subclass], key=lambda r: r[:2])[:top]
     ]

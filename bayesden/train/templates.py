@@ -2,7 +2,8 @@ r"""Variety from few templates: mixtures, line depths, reddening, Doppler shifts
 
 A rest-frame spectrum is drawn from one *object* of a class and then seen through
 
-.. math:: s(\lambda) \propto f\!\left(\frac{\lambda}{1 + v/c}\right) 10^{-0.4 A(\lambda)} \exp\Big(\sum_{j=1}^{3} c_j T_j(\lambda)\Big)
+.. math::
+    s(\lambda) \propto f\!\left(\frac{\lambda}{1 + v/c}\right) 10^{-0.4 A(\lambda)} \exp\Big(\sum_{j=1}^{3} c_j T_j\Big)
 
 with the extinction curve of Cardelli et al. (1989, ApJ 345, 245), :math:`R_V = 3.1`, and Chebyshev polynomials
 :math:`T_j`. Objects are, by class:
@@ -16,22 +17,23 @@ with the extinction curve of Cardelli et al. (1989, ApJ 345, 245), :math:`R_V = 
 """
 
 import hashlib
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
-from dust_extinction.parameter_averages import CCM89
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, percentile_filter
 
 from ..errors import InputError
-from ..spectrum import Grid
 from ..model.class_prior import CLASSES
+from ..spectrum import Grid
 from .sources import Draws, Source, split_of
 
-__all__ = ["FEW", "Template", "TemplateSet", "spectra_from_templates", "read_templates"]
+__all__ = ["FEW", "Template", "TemplateSet", "read_templates", "spectra_from_templates"]
 
 FEW = 12
 SPEED_OF_LIGHT_KMS = 299792.458
@@ -95,7 +97,7 @@ def _elodie_class(name: str) -> str | None:
     if name == "Carbon":
         return "Carbon"
     name = name.removeprefix("sd:")
-    return name[0] if name[0] in "OBAFGKM" else None
+    return name[:1] if name[:1] in set("OBAFGKM") else None
 
 
 def _read_empirical(path: Path, fine: NDArray) -> Iterator[Template]:
@@ -137,7 +139,7 @@ def read_templates(folder: Path, grid: Grid) -> TemplateSet:
     templates, bases, eigenspectra, sources = [], {}, None, []
     for path in sorted(folder.glob("*.npz")):
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 keys = set(file.files)
             if {"loglam", "eigenspectra"} <= keys:
                 kind = "cv"
@@ -153,7 +155,7 @@ def read_templates(folder: Path, grid: Grid) -> TemplateSet:
                 bases = _read_archetypes(path, fine)
             else:
                 continue
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error) as error:
             raise InputError(f"{path}: expected a template file, got one that cannot be read ({error})") from None
         sources.append(Source.of(path, LICENCES[kind]))
     if not sources:
@@ -245,6 +247,7 @@ class _ClassSampler:
 def _extinction(wavelength: NDArray) -> NDArray:
     """A(lambda) / E(B-V) for R_V = 3.1."""
     from astropy import units
+    from dust_extinction.parameter_averages import CCM89  # of the extra `train`
 
     return 3.1 * CCM89(Rv=3.1)(wavelength * units.AA)
 

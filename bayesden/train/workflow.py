@@ -13,7 +13,7 @@ from ..io import read
 from ..model.checkpoint import load_part, read_header
 from ..model.generator import Generator
 from ..model.joint import SpectrumModel
-from ..model.latent_prior import KDEPrior
+from ..model.latent_prior import LatentPrior
 from ..spectrum import Grid
 from .generator import fit_generator, reconstruction_loss
 from .library import Library, build_library
@@ -43,28 +43,34 @@ class Recipe:
 
     Arguments:
         generator: Arguments of `fit_generator`.
+        prior: Arguments of `fit_prior`.
         noise: Arguments of `fit_noise`.
-        kernels: Kernels of the latent prior in each class, at most.
+        volume: Whether the joint density has the volume term (see `SpectrumModel`).
         per_class: Spectra to draw for each class from template files.
         top: Spectra of each subclass to keep from a survey's files.
         seed: Seed of everything.
     """
 
     generator: dict = field(default_factory=dict)
+    prior: dict = field(default_factory=dict)
     noise: dict = field(default_factory=dict)
-    kernels: int = 1000
+    volume: bool = False
     per_class: int = 3000
     top: int = 200
     seed: int = 0
 
 
+NETWORK = {"kind": "basis", "components": 128, "hidden": (256, 512), "epochs": 500}
 RECIPES = {
     "default": Recipe(
-        generator={"kind": "basis", "latent_dim": 12, "isometry": 0.0, "epochs": 600}, noise={"kind": "robust"}
+        generator={**NETWORK, "latent_dim": 8},
+        prior={"kind": "local-kde"},
+        noise={"kind": "robust"},
     ),
-    # L = 3, isometry on, noise as published; the paper's form of the isometry term with a weight that it does not give
+    # L = 3, isometry on, noise and kernels as published; the paper does not give the isometry term's weight
     "kang2021": Recipe(
-        generator={"kind": "basis", "latent_dim": 3, "isometry": 0.05, "delta": 0.1, "epochs": 600},
+        generator={**NETWORK, "latent_dim": 3, "isometry": 0.05, "delta": 0.1},
+        prior={"kind": "kde"},
         noise={"kind": "kang2021"},
     ),
 }
@@ -87,7 +93,7 @@ def reconstruction_table(library: Library, generator: Generator, split: str = "t
 
 @torch.no_grad()
 def prior_table(
-    library: Library, generator: Generator, prior: KDEPrior, split: str = "test"
+    library: Library, generator: Generator, prior: LatentPrior, split: str = "test"
 ) -> dict[str, tuple[float, float]]:
     """By class: the bandwidth, and the mean log-density of a split's latents in nats (NaN for a class without any)."""
     held_out = library.subset(split)
@@ -169,14 +175,14 @@ def _load_parts(parts: Mapping[str, str | Path], library: Library) -> tuple[dict
     return loaded, cards
 
 
-def _card(library: Library, recipe: Recipe, noise: Sequence[Source], parts: dict, scores: dict) -> dict:
-    fitted_here = asdict(recipe)
-    for content, key in (("generator", "generator"), ("latent_prior", "kernels"), ("noise", "noise")):
+def _card(library: Library, recipe: dict, noise: Sequence[Source], parts: dict, scores: dict) -> dict:
+    for content, key in (("generator", "generator"), ("latent_prior", "prior"), ("noise", "noise")):
         if content in parts:
-            fitted_here.pop(key)
-    card = library_card(library)
-    card["sources"] += [vars(source) for source in noise]
-    return card | {"recipe": fitted_here, "scores": scores} | ({"parts": parts} if parts else {})
+            recipe = {name: value for name, value in recipe.items() if name != key}
+    card = library_card(library) | {"recipe": recipe, "scores": scores} | ({"parts": parts} if parts else {})
+    sources = card["sources"] + [vars(source) for source in noise]
+    sources += [source for part in parts.values() for source in part["card"].get("sources", [])]
+    return card | {"sources": list({source["sha256"]: source for source in sources}.values())}
 
 
 def train_model(
@@ -206,13 +212,16 @@ def train_model(
         ModelError: if the file of a part cannot be used.
     """
     recipe = RECIPES[recipe] if isinstance(recipe, str) else recipe
-    report = progress or (lambda stage, done, total: None)
-    if not isinstance(library, Library):
+    if bool(noise_files) == ("noise" in (parts or {})):
+        came = "both" if noise_files else "neither"
+        raise InputError(f"noise: expected either spec files to fit it on, or one that was fitted already, got {came}")
+    report, used = progress or (lambda stage, done, total: None), asdict(recipe)
+    if isinstance(library, Library):
+        used = {key: value for key, value in used.items() if key not in ("per_class", "top")}
+    else:
         options = {"grid": grid, "per_class": recipe.per_class, "top": recipe.top, "seed": recipe.seed}
         library = build_library(library, **options, progress=lambda i, n: report("library", i, n))
     given, cards = _load_parts(parts or {}, library)
-    if not noise_files and "noise" not in given:
-        raise InputError("noise: expected spec files with several exposures to fit it on, or a fitted one, got neither")
     samples = noise_samples(noise_files, library.grid) if noise_files else None
     generator = given.get("generator")
     if generator is None:
@@ -220,17 +229,18 @@ def train_model(
             library, seed=recipe.seed, progress=lambda i, n, loss: report("generator", i, n), **recipe.generator
         )
         generator = fitted.generator
-    prior = given.get("latent_prior") or fit_prior(library, generator, kernels=recipe.kernels, seed=recipe.seed)
-    noise, scores = given.get("noise"), {"reconstruction": reconstruction_table(library, generator)}
+    prior = given.get("latent_prior") or fit_prior(library, generator, seed=recipe.seed, **recipe.prior)
+    scores = dict(cards["noise"]["card"].get("scores", {})) if "noise" in given else {}
+    scores["reconstruction"], noise = reconstruction_table(library, generator), given.get("noise")
     if noise is None:
         noise, history = fit_noise(
             samples, seed=recipe.seed, progress=lambda i, n, epoch: report("noise", i, n), **recipe.noise
         )
         scores["noise_nats_per_pixel"] = min(epoch.valid for epoch in history)
-    if samples is not None:
         scores["noise_scale_over_pipeline"] = scale_ratio(noise, samples)
     sources = [Source.of(Path(path), "SDSS public data") for path in noise_files]
-    return assemble(library, generator, noise, prior=prior, card=_card(library, recipe, sources, cards, scores))
+    card = _card(library, used, sources, cards, scores)
+    return assemble(library, generator, noise, prior=prior, volume=recipe.volume, card=card)
 
 
 def noise_samples(paths: Sequence[str | Path], grid: Grid) -> NoiseSamples:

@@ -163,7 +163,7 @@ def test_the_scale_is_the_mean_flux_whatever_a_few_pixels_say(toy_model: Callabl
     flux = obs.flux.copy()
     flux[0, 20] = 1e9
     clean, hit = (float(Data.stack([o]).scale[0]) for o in (obs, replace(obs, flux=flux)))
-    assert clean == pytest.approx(np.abs(obs.flux).mean(), rel=0.1)
+    assert clean == pytest.approx(np.abs(obs.flux).mean(), rel=0.3)
     assert hit == pytest.approx(clean, rel=0.1)
 
 

@@ -1,0 +1,1 @@
+"""Spectra whose truth is known."""

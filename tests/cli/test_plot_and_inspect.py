@@ -1,0 +1,111 @@
+"""`bayesden plot` and `bayesden inspect`."""
+
+import pytest
+
+from bayesden.model.checkpoint import save_part
+from bayesden.model.noiseflow import NoiseFlow
+
+
+@pytest.fixture
+def result(bayesden, star, model_file, tmp_path):
+    """The result file of a star."""
+    assert bayesden("denoise", star("spec.fits"), "--model", model_file, "--out", tmp_path / "out").status == 0
+    return tmp_path / "out" / "spec.fits"
+
+
+def test_plot_beside_the_result_into_a_folder_and_to_a_name(bayesden, result, tmp_path):
+    ran = bayesden("plot", result)
+    figure = result.with_suffix(".png")
+    assert ran == (0, f"{figure}\n", "") and figure.read_bytes().startswith(b"\x89PNG")
+    assert bayesden("plot", result, "--out", tmp_path / "new" / "folder").status == 0
+    assert (tmp_path / "new" / "folder" / "spec.png").read_bytes() == figure.read_bytes()
+    ran = bayesden("plot", result, "--zoom", "6000:7000", "--out", tmp_path / "zoom.pdf")
+    assert ran.status == 0 and (tmp_path / "zoom.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_plot_goes_on_after_a_bad_file(bayesden, result, tmp_path):
+    (tmp_path / "text.fits").write_text("hello")
+    twin = tmp_path / "twin" / "spec.fits"
+    twin.parent.mkdir()
+    twin.write_bytes(result.read_bytes())
+    ran = bayesden("plot", tmp_path / "text.fits", tmp_path / "spec.fits", result, twin, "--out", tmp_path / "figures")
+    assert ran.status == 1
+    assert [path.name for path in (tmp_path / "figures").iterdir()] == ["spec.png"]
+    text, raw, again, summary = ran.err.splitlines()
+    assert "expected a FITS file" in text and "expected a result file" in raw and "a name of its own" in again
+    assert summary == "error: 3 of 4 files failed"
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "expected"),
+    [
+        (("--zoom", "8400"), 2, "expected FIRST:LAST in Angstrom, such as 8400:8900, got '8400'"),
+        (("--zoom", "9000:8000"), 2, "expected FIRST:LAST"),
+        (("--zoom", "nan:8000"), 2, "expected FIRST:LAST"),
+        (("--zoom", "100:200"), 1, "expected a part of 4000 to 9000"),
+        (("--out", "figure.jpg"), 1, "expected a name ending in .png, .pdf, .svg, got .jpg"),
+        (("--out", "/proc/none"), 2, "expected a folder that can be written"),
+    ],
+)
+def test_plot_refuses(bayesden, result, monkeypatch, tmp_path, words, status, expected):
+    monkeypatch.chdir(tmp_path)
+    ran = bayesden("plot", result, *words)
+    assert (ran.status, ran.out) == (status, "") and len(ran.err.splitlines()) == 1 and expected in ran.err
+
+
+def test_one_name_for_two_figures_is_refused(bayesden, result, tmp_path):
+    ran = bayesden("plot", result, result, "--out", tmp_path / "figure.png")
+    assert ran.status == 2 and "expected a folder for 2 results" in ran.err and not (tmp_path / "figure.png").exists()
+
+
+def test_inspect_a_spec_file(bayesden, star):
+    ran = bayesden("inspect", star(exposures=3))
+    assert (ran.status, ran.err) == (0, "")
+    for words in ("an SDSS spec file with 3 exposures", "STAR M1", "S/N", "00000102", "blue+red", "r1-00000103"):
+        assert words in ran.out
+    lite = star("lite.fits", exposures=0)
+    assert "a coadd only" in bayesden("inspect", lite).out
+
+
+def test_inspect_a_result(bayesden, result):
+    ran = bayesden("inspect", result)
+    assert (ran.status, ran.err) == (0, "")
+    for words in ("a result of bayesden", "spec.fits", "method", "map", "M ", "exposures", "small ", "flags"):
+        assert words in ran.out
+
+
+def test_inspect_a_model_a_part_and_a_library(bayesden, model_file, library_file, tmp_path):
+    ran = bayesden("inspect", model_file)
+    assert (ran.status, ran.err) == (0, "")
+    for words in ("a model", "O B A F G K M CV Carbon WD", "latents L", "256, 4000 to 9000", "(verified)"):
+        assert words in ran.out
+    part = tmp_path / "noise.safetensors"
+    save_part(
+        "noise", NoiseFlow("kang2021", size=64), part, {"licence": "free", "scores": {"noise_nats_per_pixel": -1.5}}
+    )
+    ran = bayesden("inspect", part)
+    for words in ("one part of a model, its noise flow", "kang2021, size 64", "free", "-1.500 nats per pixel"):
+        assert words in ran.out
+    ran = bayesden("inspect", library_file)
+    assert (ran.status, ran.err) == (0, "")
+    for words in ("a training library", "400", "Carbon", "validation"):
+        assert words in ran.out
+
+
+def test_inspect_what_it_does_not_know(bayesden, star, model_file, library_file, tmp_path):
+    unknown = {
+        "text": b"hello, world of stars",
+        "empty": b"",
+        "cut.fits": star().read_bytes()[:-3000],
+        "cut.safetensors": model_file.read_bytes()[:-10],
+        "wrong.safetensors": model_file.read_bytes()[:-1] + b"!",
+        "spoilt.npz": library_file.read_bytes().replace(b"wavelength", b"wavelenght"),
+    }
+    for name, content in unknown.items():
+        path = tmp_path / name
+        path.write_bytes(content)
+        ran = bayesden("inspect", path)
+        assert (ran.status, ran.out) == (2, "") and len(ran.err.splitlines()) == 1 and str(path) in ran.err, ran
+    for path in (tmp_path, tmp_path / "none"):
+        ran = bayesden("inspect", path)
+        assert (ran.status, ran.out) == (2, "") and len(ran.err.splitlines()) == 1 and str(path) in ran.err, ran

@@ -1,0 +1,99 @@
+"""What the shipped model promises, measured on held-out stars and real noise: `make statistical`."""
+
+import numpy as np
+import pytest
+import torch
+
+from baselines.mppca import MixturePPCA
+from baselines.wiener import Wiener
+from bayesden.evaluate.testbed import GAPS, cut_gap, real_noise_bed, reconstruction_loss
+from bayesden.infer.denoise import denoise
+from bayesden.io import read
+from bayesden.model.checkpoint import load_model
+from bayesden.train.library import build_library
+from bayesden.train.noise import residuals
+from bayesden.train.noise_models import leave_one_star_out
+from bayesden.train.workflow import reconstruction_table
+
+pytestmark = pytest.mark.statistical
+UNSEEN = ("spec-0618-52049-0372.fits", "spec-5047-55833-0936.fits")  # the shipped noise was not fitted on these
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model()
+
+
+@pytest.fixture(scope="module")
+def library(reference_data):
+    return build_library(reference_data / "templates")
+
+
+@pytest.fixture(scope="module")
+def noise(reference_data, model):
+    return residuals(read([reference_data / "sdss" / name for name in UNSEEN], grid=model.grid))
+
+
+@pytest.fixture(scope="module")
+def test_split(library):
+    return library.subset("test")
+
+
+def losses(model, bed):
+    posteriors = denoise(list(bed.observations), model)
+    return reconstruction_loss(np.array([p.flux for p in posteriors]), bed.truth), posteriors
+
+
+def test_held_out_spectra_are_reconstructed(model, library):
+    assert reconstruction_table(library, model.generator)["all"] <= 1.5e-4
+
+
+@pytest.mark.parametrize("snr", [10.0, 20.0])
+def test_loss_on_real_noise(model, test_split, noise, snr):
+    bed = real_noise_bed(test_split, noise, snr=snr, per_class=20, seed=1)
+    loss, _ = losses(model, bed)
+    assert np.median(loss) <= 4e-4
+
+
+@pytest.mark.parametrize("where", GAPS)
+def test_loss_with_800_pixels_missing(model, test_split, noise, where):
+    bed = cut_gap(real_noise_bed(test_split, noise, snr=15.0, per_class=20, seed=2), where, 800)
+    loss, _ = losses(model, bed)
+    medians = {c: np.median(loss[bed.label == k]) for k, c in enumerate(bed.classes)}
+    assert max(medians.values()) <= 1e-3, medians
+
+
+@pytest.mark.parametrize("snr", [3.0, 10.0, 40.0])
+def test_ordinary_stars_are_in_support(model, test_split, noise, snr):
+    bed = real_noise_bed(test_split, noise, snr=snr, exposures=4, per_class=20, seed=3)
+    _, posteriors = losses(model, bed)
+    assert np.mean(["OUT_OF_SUPPORT" in p.flags for p in posteriors]) <= 0.02
+
+
+def test_l_dwarf_is_flagged_and_known_classes_are_not(model, sdss_files):
+    flags = {path.name: denoise(read(path), model).flags for path in sdss_files}
+    assert [name for name, found in flags.items() if "OUT_OF_SUPPORT" in found] == ["spec-3764-55514-0972.fits"]
+
+
+def test_closed_forms_behave_as_measured(library, test_split, noise):
+    """The mixture beats the single Gaussian on real noise, and both beat the data."""
+    train, validation = library.subset("train"), library.subset("validation")
+    bed = real_noise_bed(test_split, noise, snr=10.0, per_class=10, seed=4)
+    wiener = Wiener.fit(train.flux, library.grid, validation=validation.flux)
+    mixture = MixturePPCA.fit(
+        train.flux, train.label, library.classes, library.grid, validation=(validation.flux, validation.label)
+    )
+    observations = list(bed.observations)
+    medians = [
+        np.median(reconstruction_loss(np.array([p.flux for p in m.denoise(observations)]), bed.truth))
+        for m in (mixture, wiener)
+    ]
+    coadd = np.median(reconstruction_loss(np.array([o.coadd()[0] for o in observations]), bed.truth))
+    assert medians[0] < medians[1] < coadd
+
+
+def test_robust_noise_beats_student_t_on_unseen_stars(sdss_files, model):
+    torch.manual_seed(0)
+    stars = [residuals(read(path, grid=model.grid)) for path in sdss_files]
+    rows = dict(leave_one_star_out(stars, names=["student", "robust"])["mean"])
+    assert rows["robust"] <= rows["student"] - 0.05

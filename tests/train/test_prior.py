@@ -1,0 +1,61 @@
+"""Laws of what the library says about a trained generator."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from bayesden.errors import InputError
+from bayesden.model.generator import BasisGenerator, Generator
+from bayesden.model.noiseflow import NoiseFlow
+from bayesden.train.generator import fit_generator
+from bayesden.train.library import Library
+from bayesden.train.prior import assemble, fit_prior, flux_statistics
+
+
+@pytest.fixture(scope="module")
+def data(library: Callable) -> Library:
+    return library()
+
+
+@pytest.fixture(scope="module")
+def generator(data: Library) -> Generator:
+    return fit_generator(data, latent_dim=2, components=12, hidden=(16, 16), epochs=40, batch=40).generator
+
+
+def test_the_kernels_are_the_latents_of_the_training_split(data: Library, generator: Generator) -> None:
+    prior = fit_prior(data, generator)
+    train = data.subset("train")
+    assert prior.counts == np.bincount(train.label).tolist()
+    for k in range(3):
+        mine = generator.encode(torch.from_numpy(train.flux[train.label == k]))
+        distance = (prior.latents(k)[:, None] - mine).norm(dim=-1)
+        assert distance.min(1).values.max() < 1e-3 and len(distance.argmin(1).unique()) == len(mine)
+    assert fit_prior(data, generator, kernels=7).counts == [7, 7, 7]
+
+
+def test_discrepancy_and_spread_are_what_they_say(data: Library, generator: Generator) -> None:
+    prior = fit_prior(data, generator)
+    discrepancy, spread = flux_statistics(data, generator, prior)
+    assert discrepancy.shape == spread.shape == (3, 64)
+    held_out = data.subset("validation")
+    for k in range(3):
+        flux = torch.from_numpy(held_out.flux[held_out.label == k])
+        error = generator(generator.encode(flux)) - flux
+        torch.testing.assert_close(discrepancy[k], error.square().mean(0).sqrt())
+    assert (spread > 0).all() and spread.mean() > discrepancy.mean()
+
+
+def test_the_parts_make_a_model(data: Library, generator: Generator) -> None:
+    model = assemble(data, generator, NoiseFlow(size=64), card={"seed": 1})
+    assert model.grid == data.grid and model.classes == data.classes and model.card == {"seed": 1}
+    assert not model.training and not any(p.requires_grad for p in model.parameters())
+
+
+def test_another_grid_or_an_empty_class_is_refused(data: Library, generator: Generator) -> None:
+    with pytest.raises(InputError, match="expected 32 pixels as the generator has, got 64"):
+        fit_prior(data, BasisGenerator(32, 2, components=4))
+    with pytest.raises(InputError, match="fewer than 2 of B"):
+        fit_prior(replace(data, classes=(*data.classes, "B")), generator)
