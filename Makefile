@@ -13,7 +13,7 @@ INSTALLED := $(VENV)/.installed
 DOCS_INSTALLED := $(VENV)/.docs-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test statistical bench lint format docs clean
+.PHONY: help venv demo example test statistical bench lint format docs clean
 .DELETE_ON_ERROR:
 
 help: ## list these commands
@@ -38,6 +38,9 @@ demo: $(INSTALLED) ## denoise the example spectrum with the shipped model
 	@echo "Open the PNG. Top: the exposures in grey, the denoised flux in colour with its 50 and 90 % bands; look at the"
 	@echo "cosmic rays (ticks at the edge), the shaded gap and the exposure without a blue arm: the flux passes all three."
 	@echo "Below: each exposure's residuals in units of the noise; a good fit scatters between the dotted lines at 3."
+
+example: $(INSTALLED) ## draw data/example-spec.fits anew from the shipped model
+	@$(BIN)/python -m bayesden.simulate.example --out data/example-spec.fits
 
 test: $(INSTALLED) ## the tests (without the statistical ones and the benchmarks)
 	@$(BIN)/python -m pytest -m "not statistical and not benchmark" $(ARGS)

@@ -60,7 +60,7 @@ class Recipe:
     seed: int = 0
 
 
-NETWORK = {"kind": "basis", "components": 128, "hidden": (256, 512), "epochs": 500}
+NETWORK = {"kind": "basis", "components": 128, "hidden": (256, 512), "epochs": 300}
 RECIPES = {
     "default": Recipe(
         generator={**NETWORK, "latent_dim": 8},

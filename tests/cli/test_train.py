@@ -42,7 +42,7 @@ def test_parts_make_a_model_that_denoises(bayesden, parts, library_file, star, t
         name: read_header(path)["sha256"]
         for name, path in zip(("generator", "latent_prior", "noise"), parts, strict=True)
     }
-    assert card["recipe"] == {"seed": 0} and "reconstruction" in card["scores"]
+    assert card["recipe"] == {"volume": False, "seed": 0} and "reconstruction" in card["scores"]
     assert [source["name"] for source in card["sources"]] == ["spec-1-2-3.fits"]
     ran = bayesden("denoise", star("spec-9.fits"), "--model", out, "--out", tmp_path)
     assert ran.status == 1 and "is an input" in ran.err

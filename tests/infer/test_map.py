@@ -24,7 +24,7 @@ def test_a_linear_model_gives_the_wiener_filter(linear: Callable) -> None:
     settings = Settings(tolerance=1e-9)
     fit, spectrum, _ = find_modes(twin.model, twin.data, settings)
     fit = fit.take(best_rows(fit, spectrum, 5))
-    flux, sigma, prior_sigma = flux_moments(twin.model, fit.at, fit.precision)
+    flux, sigma, _ = flux_moments(twin.model, fit.at, fit.precision)
     rows = twin.generator.rows
     factor = rows.T @ torch.linalg.cholesky(twin.covariance[0])
     mean = twin.generator.mean + twin.mean[0] @ rows
@@ -40,7 +40,7 @@ def test_a_linear_model_gives_the_wiener_filter(linear: Callable) -> None:
 
 def test_class_probabilities_of_linear_models_are_exact(linear: Callable) -> None:
     twin = linear(spectra=6)
-    fit, spectrum, evidence = find_modes(twin.model, twin.data, Settings(tolerance=1e-9, margin=1e9))
+    fit, _, evidence = find_modes(twin.model, twin.data, Settings(tolerance=1e-9, margin=1e9))
     assert fit.converged.all()
     for b in range(6):
         exact = torch.stack([twin.posterior(b, k)[2] for k in range(3)])

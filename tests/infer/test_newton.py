@@ -28,10 +28,12 @@ def start(model: SpectrumModel, data: Data, seed: int = 0, sd: float = 0.3) -> P
 
 
 @pytest.mark.parametrize("kind", ["robust", "kang2021"])
-@pytest.mark.parametrize("exposures", [1, 3])
-def test_the_gradient_is_autograds(toy_model: Callable, draw: Callable, exposures: int, kind: str) -> None:
+@pytest.mark.parametrize(("exposures", "volume"), [(1, False), (3, False), (3, True)])
+def test_the_gradient_is_autograds(
+    toy_model: Callable, draw: Callable, exposures: int, volume: bool, kind: str
+) -> None:
     noise = toy_model().noise if kind == "robust" else NoiseFlow("kang2021", size=64)
-    model = toy_model(noise=noise).double()
+    model = toy_model(noise=noise, volume=volume).double()
     observations = [*draw(model.float(), [0, 1], exposures=exposures), *draw(model.float(), [2], exposures=2)]
     model = model.double()
     data = to_double(Data.stack(observations))
@@ -67,9 +69,9 @@ def test_a_linear_model_is_solved_exactly_in_one_step(linear: Callable) -> None:
         assert (fit.log_evidence()[b] + torch.tensor(3.0).log()).item() == pytest.approx(evidence.item(), abs=1e-5)
 
 
-@pytest.mark.parametrize("exposures", [1, 3])
-def test_it_climbs_and_never_descends(toy_model: Callable, draw: Callable, exposures: int) -> None:
-    model = toy_model()
+@pytest.mark.parametrize(("exposures", "volume"), [(1, False), (3, False), (1, True)])
+def test_it_climbs_and_never_descends(toy_model: Callable, draw: Callable, exposures: int, volume: bool) -> None:
+    model = toy_model(volume=volume)
     data = Data.stack(draw(model, [0, 1, 2, 0, 1, 2], exposures=exposures))
     begin = start(model, data, sd=0.8)
     last = model.log_joint(data, begin)

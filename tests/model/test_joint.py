@@ -50,17 +50,19 @@ def trace_log_joint(model: SpectrumModel, data: Data, at: Parameters, *, given: 
     trace = poutine.trace(conditioned).get_trace(data, at.label if given else None)
     trace.compute_log_prob()
     observed = {name for name, site in trace.nodes.items() if site["type"] == "sample" and name != "spectra"}
-    assert observed == {"C", "z", "a", "y"} | ({"c"} if at.calibration.shape[-1] else set())
+    expected = {"C", "z", "a", "y"} | ({"c"} if at.calibration.shape[-1] else set())
+    assert observed == expected | ({"volume"} if model.volume else set())
     return sum(trace.nodes[name]["log_prob"] for name in observed)
 
 
+@pytest.mark.parametrize("volume", [False, True], ids=["latents", "volume"])
 @pytest.mark.parametrize("given", [False, True], ids=["class-sampled", "class-given"])
 @pytest.mark.parametrize("calibration", [0.05, 0.0], ids=["calibrated", "uncalibrated"])
 @pytest.mark.parametrize("most", [1, 3], ids=["E=1", "E=1..3"])
 def test_the_pyro_trace_has_the_same_log_joint(
-    toy_model: Callable, draw: Callable, most: int, calibration: float, given: bool
+    toy_model: Callable, draw: Callable, most: int, calibration: float, given: bool, volume: bool
 ) -> None:
-    model = toy_model(nuisance=Nuisance(calibration_sd=calibration))
+    model = toy_model(nuisance=Nuisance(calibration_sd=calibration), volume=volume)
     data = Data.stack(ragged(model, draw, most))
     at = point(model, data)
     torch.testing.assert_close(
@@ -87,6 +89,14 @@ def test_the_joint_is_the_sum_of_its_parts_written_out(toy_model: Callable, draw
     nuisance = normal(0, 0.5).log_prob(at.amplitude).sum() + normal(0, 0.05).log_prob(at.calibration.double()).sum()
     prior = model.latent_prior.log_prob(at.z, at.label).sum() - np.log(3)
     torch.testing.assert_close(model.log_joint(data, at)[0], likelihood + nuisance + prior, rtol=1e-7, atol=1e-6)
+
+
+def test_the_volume_term_is_that_of_the_generator(toy_model: Callable, draw: Callable) -> None:
+    plain, model = toy_model(), toy_model(volume=True)
+    data = Data.stack(draw(plain, LABELS))
+    at = point(plain, data)
+    difference = plain.log_joint(data, at) - model.log_joint(data, at)
+    torch.testing.assert_close(difference, plain.generator.log_volume(at.z).double(), rtol=1e-4, atol=1e-3)
 
 
 def test_sampling_the_pyro_model_gives_data_of_the_models_kind(toy_model: Callable, draw: Callable) -> None:

@@ -85,7 +85,9 @@ def test_closed_form_derivatives_are_autograds(prior: LatentPrior, z: torch.Tens
     torch.testing.assert_close(found.log_prob, log_prob.detach())
     (gradient,) = torch.autograd.grad(log_prob.sum(), z)
     torch.testing.assert_close(found.gradient, gradient)
-    rows = [torch.autograd.functional.hessian(lambda x, k=k: prior.log_prob(x, k), x) for x, k in zip(z, label)]
+    rows = [
+        torch.autograd.functional.hessian(lambda x, k=k: prior.log_prob(x, k), x) for x, k in zip(z, label, strict=True)
+    ]
     torch.testing.assert_close(found.precision, -torch.stack(rows), atol=1e-6, rtol=1e-6)
 
 
@@ -180,7 +182,7 @@ def test_kernels_are_a_sample_of_the_latents_in_their_place(kind: type[LatentPri
     whole, some = kind.fit(z, LABEL, 2), kind.fit(z, LABEL, 2, most=20)
     assert whole.counts == list(COUNTS) and some.counts == [20, 20]
     for k in range(2):
-        mine = z[LABEL == k]
+        mine = z[k == LABEL]
         nearest = distance(whole.latents(k), mine).min(1)
         assert nearest.values.max() < 1e-4 and len(nearest.indices.unique()) == COUNTS[k]
         assert distance(some.latents(k), mine).min(1).values.max() < 1e-4

@@ -156,7 +156,7 @@ def test_a_truncated_library_is_refused(library: Callable, tmp_path: Path, share
     library(20).save(path)
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(InputError, match="library.npz: expected a") as caught:
+    with pytest.raises(InputError, match=r"library\.npz: expected a") as caught:
         load_library(path)
     assert "\n" not in str(caught.value)
 
@@ -210,7 +210,7 @@ def test_folders_that_hold_nothing_useful_are_refused(tmp_path: Path, templates:
     whole = (templates / "pyhammer.npz").read_bytes()
     for share in (0.0, 0.5, 0.999):
         (tmp_path / "broken.npz").write_bytes(whole[: int(share * len(whole))])
-        with pytest.raises(InputError, match="broken.npz: expected a template file"):
+        with pytest.raises(InputError, match=r"broken\.npz: expected a template file"):
             build_library(tmp_path, grid=GRID, per_class=2)
 
 
@@ -263,11 +263,20 @@ def test_every_file_is_reported_as_progress(tmp_path: Path) -> None:
     assert seen == [(1, 2), (2, 2)]
 
 
-@pytest.mark.parametrize(
-    ("subclass", "expected"),
-    [("F3/F5V (30743)", "F"), ("CalciumWD", "WD"), ("CarbonWD", "WD"), ("Carbon_lines", "Carbon"), ("CV", "CV")]
-    + [("M0V (sd)", "M"), ("sd:F0", "F"), ("OB", "O"), ("L1", None), ("T2", None), ("", None), ("STARFORMING", None)],
-)
+SUBCLASSES = {
+    "F3/F5V (30743)": "F",
+    "CalciumWD": "WD",
+    "CarbonWD": "WD",
+    "Carbon_lines": "Carbon",
+    "CV": "CV",
+    "M0V (sd)": "M",
+    "sd:F0": "F",
+    "OB": "O",
+    **dict.fromkeys(("L1", "T2", "", "STARFORMING")),
+}
+
+
+@pytest.mark.parametrize(("subclass", "expected"), SUBCLASSES.items())
 def test_subclasses_have_a_class(subclass: str, expected: str | None) -> None:
     assert class_of(subclass) == expected
 

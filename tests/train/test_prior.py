@@ -25,8 +25,10 @@ def generator(data: Library) -> Generator:
     return fit_generator(data, latent_dim=2, components=12, hidden=(16, 16), epochs=40, batch=40).generator
 
 
-def test_the_kernels_are_the_latents_of_the_training_split(data: Library, generator: Generator) -> None:
-    prior = fit_prior(data, generator)
+@pytest.mark.parametrize("kind", ["kde", "local-kde"])
+def test_the_kernels_are_the_latents_of_the_training_split(data: Library, generator: Generator, kind: str) -> None:
+    prior = fit_prior(data, generator, kind=kind)
+    assert prior.kind == kind
     train = data.subset("train")
     assert prior.counts == np.bincount(train.label).tolist()
     for k in range(3):
@@ -59,3 +61,5 @@ def test_another_grid_or_an_empty_class_is_refused(data: Library, generator: Gen
         fit_prior(data, BasisGenerator(32, 2, components=4))
     with pytest.raises(InputError, match="fewer than 2 of B"):
         fit_prior(replace(data, classes=(*data.classes, "B")), generator)
+    with pytest.raises(InputError, match="latent prior kind: expected one of kde, local-kde, got 'flow'"):
+        fit_prior(data, generator, kind="flow")

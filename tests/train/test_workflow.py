@@ -21,7 +21,7 @@ GRID = Grid.uniform(4000.0, 9000.0, 128)
 RECIPE = Recipe(
     generator={"latent_dim": 3, "components": 20, "hidden": (24,), "epochs": 40, "batch": 100},
     noise={"kind": "robust", "window": 2, "channels": 4, "hidden": 2, "epochs": 2},
-    kernels=40,
+    prior={"kernels": 40},
     per_class=40,
     seed=1,
 )
