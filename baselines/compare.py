@@ -66,7 +66,8 @@ class Row:
 
 CONDITIONS = (
     *(Condition(snr, exposures) for snr in (5.0, 10.0, 20.0) for exposures in (1, 4)),
-    *(Condition(15.0, 1, gap, width) for gap in GAPS for width in (0, 200, 400, 600, 800, 1000)),
+    Condition(15.0),
+    *(Condition(15.0, 1, gap, width) for gap in GAPS for width in (200, 400, 600, 800, 1000)),
 )
 
 
@@ -152,11 +153,13 @@ def _medians(rows: Sequence[Row], classes: Sequence[str]) -> list[str]:
 def _plot_gaps(rows: Sequence[Row], path: Path) -> None:
     from matplotlib.figure import Figure
 
+    whole = {(r.snr, r.exposures) for r in rows if r.width}  # the same without a gap is the curves' first point
+    rows = [r for r in rows if (r.snr, r.exposures) in whole]
     figure = Figure(figsize=(11, 3.8), layout="constrained")
     axes = figure.subplots(1, len(GAPS), sharey=True)
     for axis, gap in zip(axes, GAPS, strict=True):
         for method in dict.fromkeys(r.method for r in rows if r.method != "coadd"):
-            mine = [r for r in rows if r.method == method and r.gap == gap]
+            mine = [r for r in rows if r.method == method and (r.gap == gap or not r.width)]
             if not mine:
                 continue
             widths = sorted({r.width for r in mine})
@@ -179,7 +182,7 @@ def write_tables(rows: Sequence[Row], classes: Sequence[str], out: Path) -> None
         writer.writerows(vars(row).values() for row in rows)
     (out / "b1.md").write_text("\n".join(_medians(rows, classes)) + "\n")
     if any(row.width for row in rows):
-        _plot_gaps([row for row in rows if row.gap != "none"], out / "gaps.png")
+        _plot_gaps(rows, out / "gaps.png")
 
 
 def run(arguments: object) -> None:

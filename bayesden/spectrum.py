@@ -101,8 +101,8 @@ class Exposure:
 class Observation:
     r"""E exposures of one star on one wavelength grid.
 
-    Pixels that are not finite or have no positive inverse variance are masked on construction; their flux and inverse
-    variance are stored as zero, so that no arithmetic on them can spread a NaN.
+    Pixels that are not finite, have no positive inverse variance, or are masked in a NumPy masked array are masked; their
+    flux and inverse variance are stored as zero, so that no arithmetic on them can spread a NaN.
 
     Arguments:
         wavelength: Pixel centres, shape :math:`(D,)`, vacuum Å, strictly ascending.
@@ -149,7 +149,8 @@ class Observation:
             raise InputError(f"{self.name}: flux: expected shape (E, {wavelength.size}), got {flux.shape}")
         if ivar.shape != flux.shape:
             raise InputError(f"{self.name}: ivar: expected the shape of flux, {flux.shape}, got {ivar.shape}")
-        bad = mask | ~np.isfinite(flux) | ~np.isfinite(ivar) | ~(ivar > 0)
+        masked = np.ma.getmaskarray(self.flux) | np.ma.getmaskarray(self.ivar)
+        bad = mask | np.atleast_2d(masked) | ~np.isfinite(flux) | ~np.isfinite(ivar) | ~(ivar > 0)
         if bad.all():
             raise InputError(f"{self.name}: expected at least one usable pixel, got none (all masked or with ivar = 0)")
         exposures = self.exposures or tuple(Exposure(str(e)) for e in range(flux.shape[0]))

@@ -50,12 +50,12 @@ def fit_generator(
             help="basis: a small network on principal components; conv: the convolutional shape of the paper."
         ),
     ] = GeneratorKind.BASIS,
-    latent_dim: Annotated[int, typer.Option(min=1, help="Latent numbers L of a spectrum; the paper has 3.")] = 12,
+    latent_dim: Annotated[int, typer.Option(min=1, help="Latent numbers L of a spectrum; the paper has 3.")] = 8,
     isometry: Annotated[float, typer.Option(min=0, help="Weight of the isometry term; the paper has it on.")] = 0.0,
     delta: Annotated[
         float, typer.Option(min=1e-6, help="Radius of the isometry term's perturbation, in units of rms flux.")
     ] = 0.1,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training spectra.")] = 600,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training spectra.")] = 300,
     seed: SeedOption = 0,
 ) -> None:
     """Run `bayesden fit-generator`; `pages.py` has what it says of itself."""

@@ -52,8 +52,8 @@ For each file, DIR/NAME.fits holds the denoised flux with its error bars, the re
 best class and its probability, signal-to-noise ratio per pixel of all exposures together, number of exposures, flags,
 and the result's path.
 
-Flags warn: OUT_OF_SUPPORT (unlike everything that the model knows), NOT_CONVERGED, FEATURE_NOT_IN_MODEL,
-LOW_INFORMATION (mostly the prior's opinion).
+Flags warn: OUT_OF_SUPPORT (unlike everything that the model knows), NOT_CONVERGED, LOW_INFORMATION (mostly the
+prior's opinion).
 
 A file that cannot be used is named on standard error with the reason, and the others still get their results.
 

@@ -106,8 +106,9 @@ def train(
         Path | None, typer.Option("--noise", metavar="FILE", help="The same; then no NOISE_FILE is needed.")
     ] = (None),
     volume: Annotated[
-        bool, typer.Option("--volume", help="Make the prior one of spectra, by the volume element of the generator.")
-    ] = False,
+        bool | None,
+        typer.Option(help="Whether the prior is one of spectra, by the volume element; as the recipe says by default."),
+    ] = None,
     seed: SeedOption = 0,
 ) -> None:
     """Run `bayesden train`; `pages.py` has what it says of itself."""
@@ -117,11 +118,13 @@ def train(
 
     check_output(out, ".safetensors")
     parts = {"generator": generator, "latent_prior": prior, "noise": noise}
+    chosen = replace(RECIPES[recipe.value], seed=seed)
+    chosen = chosen if volume is None else replace(chosen, volume=volume)
     with progress() as report:
         model = train_model(
             library if library.is_dir() else open_library(library),
             noise_files or (),
-            replace(RECIPES[recipe.value], volume=volume, seed=seed),
+            chosen,
             parts={content: path for content, path in parts.items() if path is not None},
             progress=report,
         )

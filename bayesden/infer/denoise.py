@@ -41,7 +41,7 @@ def denoise(
         model: From `load_model`; the default model if None.
         method: 'map', the maximum a posteriori with error bars from the curvature there.
         seed: Seed of the starting points.
-        device: Where to compute, such as 'cpu' or 'cuda'; by default where the model is.
+        device: Where to compute, such as 'cpu' or 'cuda'; the model is moved there and stays. By default where it is.
 
     Returns:
         One posterior, or a list in the order of the input.

@@ -2,7 +2,7 @@ r"""Maximum a posteriori over latents, nuisances and class (Kang et al. 2021, eq
 
 In three stages, each a single tensor program over the batch:
 
-1. *Rank*: every spectrum's coadd is compared with decoded draws of every class's prior, amplitude profiled out.
+1. *Rank*: every spectrum's coadd is compared with decoded kernel centres of every class's prior, amplitude profiled out.
 2. *Search*: from the best starts of each class, Newton steps on the coadd under white Student-t noise.
 3. *Refine*: the candidates that remain within `margin` nats of the best climb the full joint density, all exposures and
    the noise flow included.
@@ -157,7 +157,7 @@ def _class_evidence(searched: Fit, fit: Fit, spectrum: Tensor, rows: Tensor, cou
     known = torch.isfinite(fine)
     reference = torch.where(known, fine, -math.inf).argmax(1, keepdim=True)
     best_fine, best_coarse = fine.gather(1, reference), coarse.gather(1, reference)
-    return torch.where(known, fine - best_fine, torch.minimum(coarse - best_coarse, torch.tensor(0.0)))
+    return torch.where(known, fine - best_fine, (coarse - best_coarse).clamp_max(0.0))
 
 
 def fit_map(

@@ -29,7 +29,8 @@ class Fit:
     Arguments:
         at: Where they are.
         objective: Log joint density there, shape :math:`(B,)`.
-        precision: Curvature :math:`H` in the order z, a, c, shape :math:`(B, n, n)`.
+        precision: Curvature :math:`H` in the order z, a, c, shape :math:`(B, n, n)`; positive definite.
+        information: The same without the share of the latent prior: what data and nuisance priors say.
         converged: Whether the predicted gain fell below the tolerance, shape :math:`(B,)`.
         iterations: Evaluations of the joint density, shape :math:`(B,)`.
     """
@@ -37,13 +38,14 @@ class Fit:
     at: Parameters
     objective: Tensor
     precision: Tensor
+    information: Tensor
     converged: Tensor
     iterations: Tensor
 
     def take(self, rows: Tensor | slice) -> "Fit":
         """The maxima at an index."""
-        rest = (self.objective[rows], self.precision[rows], self.converged[rows], self.iterations[rows])
-        return Fit(self.at.take(rows), *rest)
+        rest = (self.precision[rows], self.information[rows], self.converged[rows], self.iterations[rows])
+        return Fit(self.at.take(rows), self.objective[rows], *rest)
 
     def log_evidence(self) -> Tensor:
         r"""Laplace's approximation of :math:`\log p(y, C)`, shape :math:`(B,)`."""
@@ -54,18 +56,19 @@ class Fit:
 
 @dataclass(frozen=True, eq=False)
 class _Expansion:
-    """Second-order expansion about a point: objective (B,), gradient (B, n), curvature (B, n, n)."""
+    """Second-order expansion about a point: objective (B,), gradient (B, n); curvature with and without latent prior."""
 
     objective: Tensor
     gradient: Tensor
     curvature: Tensor
+    information: Tensor
 
     def put(self, rows: Tensor, other: "_Expansion") -> None:
         for mine, theirs in zip(vars(self).values(), vars(other).values(), strict=True):
             mine[rows] = theirs
 
     def take(self, rows: Tensor | slice) -> "_Expansion":
-        return _Expansion(self.objective[rows], self.gradient[rows], self.curvature[rows])
+        return _Expansion(*(value[rows] for value in vars(self).values()))
 
 
 class Newton:
@@ -114,8 +117,10 @@ class Newton:
             theta[rows] = trial[better]
             here.put(rows, there.take(better))
             step[rows] = _solve(there.take(better))
-        converged = self._promise(here, step) <= self.tolerance
-        return Fit(_unflatten(theta, start), here.objective, here.curvature, converged, iterations)
+        promise = self._promise(here, step)
+        converged = (promise >= 0) & (promise <= self.tolerance)
+        at = _unflatten(theta, start)
+        return Fit(at, here.objective, here.curvature, here.information, converged, iterations)
 
     @staticmethod
     def _promise(here: _Expansion, step: Tensor) -> Tensor:
@@ -141,7 +146,7 @@ class Newton:
         ]
         gradient, curvature = (torch.cat(parts).double() for parts in zip(*blocks, strict=True))
         likelihood = local.log_prob.sum((-2, -1), dtype=torch.float64)
-        expansion = _Expansion(likelihood, gradient, curvature)
+        expansion = _Expansion(likelihood, gradient, curvature, curvature)
         return self._add_prior(_centre(expansion, data, shared.shape[1], terms), data, at)
 
     def _add_prior(self, expansion: _Expansion, data: Data, at: Parameters) -> _Expansion:
@@ -160,13 +165,20 @@ class Newton:
         if model.volume:
             expansion.gradient[:, :dim] -= _volume_slope(model, at.z).double()
         expansion.gradient[:, dim:] -= diagonal * nuisance
-        expansion.curvature[:, dim:, dim:] += torch.diag_embed(diagonal)
-        block = expansion.curvature[:, :dim, :dim] + prior.precision.double()
-        indefinite = torch.linalg.cholesky_ex(block).info != 0
-        safe = expansion.curvature[:, :dim, :dim] + prior.majorant.double()
-        expansion.curvature[:, :dim, :dim] = torch.where(indefinite[:, None, None], safe, block)
+        information = expansion.curvature.clone()
+        information[:, dim:, dim:] += torch.diag_embed(diagonal)
+        curvature = _embed(information, prior.precision)
+        indefinite = torch.linalg.cholesky_ex(curvature).info != 0
+        curvature = torch.where(indefinite[:, None, None], _embed(information, prior.majorant), curvature)
         objective = expansion.objective + model.log_prior(data, at).double()
-        return _Expansion(objective, expansion.gradient, expansion.curvature)
+        return _Expansion(objective, expansion.gradient, curvature, information)
+
+
+def _embed(information: Tensor, precision: Tensor) -> Tensor:
+    """Information about all parameters plus a precision of the latents alone."""
+    total, dim = information.clone(), precision.shape[-1]
+    total[:, :dim, :dim] += precision.double()
+    return total
 
 
 def _centre(expansion: _Expansion, data: Data, shared: int, terms: int) -> _Expansion:
@@ -179,7 +191,8 @@ def _centre(expansion: _Expansion, data: Data, shared: int, terms: int) -> _Expa
     blocks = torch.einsum("bef,st->besft", data.centring().double(), eye)
     chain[:, shared:, shared:] = blocks.reshape(len(data), size - shared, size - shared)
     gradient = (chain.mT @ expansion.gradient.unsqueeze(-1)).squeeze(-1)
-    return _Expansion(expansion.objective, gradient, chain.mT @ expansion.curvature @ chain)
+    curvature = chain.mT @ expansion.curvature @ chain
+    return _Expansion(expansion.objective, gradient, curvature, curvature)
 
 
 def _derivatives(

@@ -1,6 +1,8 @@
 r"""From a mode of the joint density to a `Posterior`.
 
-About a mode the parameters are normal with covariance :math:`H^{-1}`, and the flux :math:`f = e^a G(z)` has variance
+About a mode the parameters are taken as normal. Their covariance is :math:`H^{-1}` with the information of the data and, in
+place of the latent prior's curvature at the mode, which is that of a few kernels, the precision of the whole class: where
+the data say little, the error bar must be the prior's and not a kernel's. The flux :math:`f = e^a G(z)` has variance
 
 .. math:: \sigma_d^2 = \frac{\partial f_d}{\partial(z, a)}\, \big[H^{-1}\big]_{za}\, \frac{\partial f_d}{\partial(z, a)}^{\!\top}
           + e^{2a}\, \tau_{Cd}^2 ,
@@ -25,12 +27,21 @@ OUT_OF_SUPPORT = 1.3  # of `support_statistic`; a statistical test holds the sha
 BLOCK = 32  # pixels, wider than a line
 
 
-def flux_moments(model: SpectrumModel, at: Parameters, precision: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    r"""Flux, its standard deviation and its prior's, each :math:`(B, D)`, in units of the scale."""
+def flux_moments(model: SpectrumModel, at: Parameters, information: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    r"""Flux, its standard deviation and its prior's, each :math:`(B, D)`, in units of the scale.
+
+    Arguments:
+        model: The joint density.
+        at: The modes, B rows.
+        information: What data and nuisance priors say (see `Fit`), shape :math:`(B, n, n)`.
+    """
     star, jacobian = model.generator.value_and_jacobian(at.z)
     amplitude = at.amplitude.exp().unsqueeze(-1)
     tangent = amplitude.unsqueeze(-1) * torch.cat([jacobian, star.unsqueeze(1)], 1)
     size = tangent.shape[1]
+    prior = torch.stack([model.latent_prior.covariance(k) for k in at.label.tolist()])
+    precision = information.clone()
+    precision[:, : size - 1, : size - 1] += torch.linalg.inv(prior)
     covariance = torch.linalg.inv(precision)[:, :size, :size].to(tangent.dtype)
     variance = ((covariance @ tangent) * tangent).sum(1)
     discrepancy = model.discrepancy[at.label]
@@ -53,7 +64,7 @@ def summarise(
         method: The engine's name.
     """
     at, scale = fit.at, float(data.scale[0])
-    flux, sigma, prior = flux_moments(model, at, fit.precision)
+    flux, sigma, prior = flux_moments(model, at, fit.information)
     mean = model.gain(data, at.amplitude, at.calibration) * model.generator(at.z).unsqueeze(1)
     local = model.noise.linearize(data.flux - mean, data.ivar, data.mask)
     residual = torch.where(local.weight > 0, local.xi, torch.nan)[0, : observation.n_exposures].double().cpu().numpy()
@@ -67,7 +78,7 @@ def summarise(
     meta = {**observation.meta, "model": model.card.get("name", ""), "model_sha256": model.card.get("sha256", "")}
     meta |= {"objective": float(fit.objective[0]), "iterations": int(fit.iterations[0])}
     meta |= {"converged": bool(fit.converged[0]), "amplitude": scale * float(at.amplitude.exp()[0])}
-    meta |= {"support": support}
+    meta |= {"support": support, "mode_class": model.classes[int(at.label[0])]}
     probability = torch.softmax(evidence.double(), -1).tolist()
     return Posterior(
         wavelength=observation.wavelength,
@@ -102,7 +113,7 @@ def support_statistic(model: SpectrumModel, data: Data, fit: Fit, local: Lineari
     centre = _blocks((weight * residual).sum(1)) / total.clamp_min(1e-30)
     shared = _blocks(weight.sum(1) * tau) / total.clamp_min(1e-30)
     ratio = centre.square() / (1 / total.clamp_min(1e-30) + shared / 2)
-    return float(ratio[total > 0].mean())
+    return float(ratio[total > 0].mean()) if bool((total > 0).any()) else 0.0
 
 
 def _blocks(values: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from ..errors import InputError
 from ..spectrum import ARM_BLUE, ARM_RED, Grid, Observation
 
 __all__ = ["overlap_matrix", "resample", "resample_arrays"]
@@ -95,7 +96,7 @@ def resample(observation: Observation, grid: Grid) -> Observation:
         An observation on `grid`. A new pixel carries the arm bits of every native pixel that it was made from.
 
     Raises:
-        InputError: if no new pixel is covered by good native pixels.
+        InputError: if the wavelengths do not overlap, or no new pixel is covered by good native pixels.
 
     Example:
         >>> obs = Observation(wavelength=[1, 2, 3, 4], flux=[1.0, 3.0, 5.0, 7.0], ivar=[1.0, 1.0, 1.0, 1.0])
@@ -103,6 +104,10 @@ def resample(observation: Observation, grid: Grid) -> Observation:
         [[2.0, 6.0]]
     """
     native = observation.grid
+    (start, stop), (first, last) = native.wavelength[[0, -1]], grid.wavelength[[0, -1]]
+    if stop < first or start > last:
+        came = f"{first:.1f} to {last:.1f} Angstrom, got {start:.1f} to {stop:.1f}"
+        raise InputError(f"{observation.name}: expected wavelengths within {came}")
     flux, ivar, mask = resample_arrays(native, observation.flux, observation.ivar, observation.mask, grid)
     share = overlap_matrix(native, grid)
     arm = np.zeros(flux.shape, np.uint8)

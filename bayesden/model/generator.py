@@ -113,7 +113,7 @@ class BasisGenerator(Generator):
 
     kind = "basis"
 
-    def __init__(self, size: int, latent_dim: int, components: int = 96, hidden: tuple[int, ...] = (128, 256)) -> None:
+    def __init__(self, size: int, latent_dim: int, components: int = 128, hidden: tuple[int, ...] = (256, 512)) -> None:
         super().__init__(size, latent_dim)
         if not 1 <= components <= size:
             raise ModelError(f"basis generator: expected at most {size} components, got {components}")

@@ -65,6 +65,14 @@ class LatentPrior(nn.Module, ABC):
         r"""The kernels' centres of a class, shape :math:`(n_C, L)`."""
 
     @abstractmethod
+    def _kernel_covariance(self, k: int) -> Tensor:
+        """Mean covariance of the kernels of a class, shape (L, L), float64."""
+
+    def covariance(self, k: int) -> Tensor:
+        r"""Covariance of the whole density of a class, shape :math:`(L, L)`, float64: of the centres plus of a kernel."""
+        return torch.cov(self.latents(k).double().T, correction=0) + self._kernel_covariance(k)
+
+    @abstractmethod
     def _class_log_prob(self, z: Tensor, k: int) -> Tensor:
         """Log-density of latents (N, L) in one class, shape (N,); differentiable."""
 
@@ -161,6 +169,10 @@ class KDEPrior(LatentPrior):
             prior.whitener[k] = torch.linalg.inv(factor) / h
             prior.points[prior._slice(k)] = (white / h).float()
         return prior
+
+    def _kernel_covariance(self, k: int) -> Tensor:
+        root = torch.linalg.inv(self.whitener[k].double())
+        return root @ root.T
 
     def _log_normaliser(self, k: int) -> Tensor:
         log_det = self.whitener[k].diagonal().log().sum()

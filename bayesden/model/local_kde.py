@@ -70,6 +70,10 @@ class LocalKDEPrior(LatentPrior):
         r"""The kernels' centres of a class, shape :math:`(n_C, L)`."""
         return self.centres[self._slice(k)]
 
+    def _kernel_covariance(self, k: int) -> Tensor:
+        roots = torch.linalg.inv(self.roots[self._slice(k)].double())
+        return (roots @ roots.mT).mean(0)
+
     def _white(self, z: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
         """Residuals of latents (N, L) whitened by every kernel (N, n, L), log weights (N, n), and the roots."""
         inside = self._slice(k)
@@ -134,10 +138,12 @@ def _precision_roots(moments: Tensor, h: float) -> Tensor:
 def _cross_validate(white: Tensor, fold: Tensor) -> tuple[int, float]:
     """Neighbours and bandwidth of highest held-out log-likelihood; kernels know nothing of the held-out fold."""
     scores = torch.zeros(len(NEIGHBOURS), len(BANDWIDTHS), dtype=torch.float64)
+    if len(fold.unique()) < 2:
+        return NEIGHBOURS[1], 1.0  # nothing can be held out
     for held_out in fold.unique().tolist():
         inside, outside = white[fold == held_out], white[fold != held_out]
         if len(outside) < 2:
-            continue  # a single fold: nothing is held out
+            continue
         steps = inside.unsqueeze(0) - outside.unsqueeze(1)
         for i, neighbours in enumerate(NEIGHBOURS):
             roots = _precision_roots(_local_moments(outside, outside, neighbours), 1.0)

@@ -33,17 +33,16 @@ def card_page(name: str, header: Mapping) -> str:
     scores = card.get("scores", {})
     reconstruction = scores.get("reconstruction", {})
     other = [(key, value) for key, value in _flat(scores) if not key.startswith("reconstruction.")]
+    sources = [(s["name"], s["licence"], f"`{s['sha256']}`") for s in card.get("sources", [])]
+    medians = [tuple(f"{value:.2e}" for value in reconstruction.values())]
     sections = [
         [f"# {name}", "", f"Classes: {', '.join(header['classes'])}. Checksum: `{header['sha256']}`."],
         ["Licence: " + card.get("licence", "not stated") + "."],
         ["## Recipe", "", *_table(("setting", "value"), _flat(card.get("recipe", {})))],
         ["## Training library", "", *_table(("setting", "value"), _flat(card.get("library", {})))],
-        ["## Sources", ""]
-        + _table(
-            ("file", "licence", "sha256"), [(s["name"], s["licence"], f"`{s['sha256']}`") for s in card.get("sources", [])]
-        ),
-        ["## Held-out scores", "", "Median over the test split of the mean squared error of G(E(s)), mean |flux| = 1:", ""]
-        + _table(tuple(reconstruction), [tuple(f"{value:.2e}" for value in reconstruction.values())]),
+        ["## Sources", "", *_table(("file", "licence", "sha256"), sources)],
+        ["## Held-out scores", "", "Median over the test split of the mean squared error of G(E(s)), mean |flux| = 1:"],
+        _table(tuple(reconstruction), medians),
         ["Noise, on validation exposures:", "", *_table(("figure", "value"), [(k, f"{v:.4g}") for k, v in other])],
     ]
     return "\n\n".join("\n".join(section) for section in sections) + "\n"

@@ -42,7 +42,7 @@ def fit_generator(
     library: Library,
     *,
     kind: str = "basis",
-    latent_dim: int = 10,
+    latent_dim: int = 8,
     isometry: float = 0.0,
     delta: float = 0.1,
     epochs: int = 300,

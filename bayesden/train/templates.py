@@ -232,7 +232,7 @@ class _ClassSampler:
         a, b = self.empirical[first], self.empirical[second]
         flux = (1 - share) * a.flux + share * b.flux
         continuum = (1 - share) * self.continua[a.name] + share * self.continua[b.name]
-        tilt = 0.5 if self.spectral_class == "Carbon" else 0.15
+        tilt = 0.5 if self.spectral_class == "Carbon" else 0.03  # hot stars share the Rayleigh-Jeans slope
         return self._reshape(flux, continuum, rng.uniform(0.4, 1.5), rng.normal(0, tilt))
 
     def _cataclysmic(self, rng: np.random.Generator) -> NDArray:

@@ -60,7 +60,7 @@ class Recipe:
     seed: int = 0
 
 
-NETWORK = {"kind": "basis", "components": 128, "hidden": (256, 512), "epochs": 300}
+NETWORK = {"kind": "basis", "components": 128, "hidden": (256, 512), "epochs": 300}  # the defaults, spelt out for cards
 RECIPES = {
     "default": Recipe(
         generator={**NETWORK, "latent_dim": 8},

@@ -24,7 +24,7 @@ def test_a_linear_model_gives_the_wiener_filter(linear: Callable) -> None:
     settings = Settings(tolerance=1e-9)
     fit, spectrum, _ = find_modes(twin.model, twin.data, settings)
     fit = fit.take(best_rows(fit, spectrum, 5))
-    flux, sigma, _ = flux_moments(twin.model, fit.at, fit.precision)
+    flux, sigma, _ = flux_moments(twin.model, fit.at, fit.information)
     rows = twin.generator.rows
     factor = rows.T @ torch.linalg.cholesky(twin.covariance[0])
     mean = twin.generator.mean + twin.mean[0] @ rows
