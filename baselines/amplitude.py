@@ -75,6 +75,9 @@ class Nodes:
         return (np.abs(location - self.log_amplitude[:, 1]) < 0.2 * scale) & (np.abs(np.log(ratio)) < 0.2)
 
 
+NARROWEST = 0.005  # in ln a; the moments of nodes of which one has all the weight say zero
+
+
 def _positive(estimate: NDArray, error: NDArray) -> NDArray:
     # the mode in ln a of N(estimate, error) on a > 0: the estimate where it is significant, about the error where not
     root = np.hypot(estimate, 2 * error)
@@ -131,7 +134,8 @@ def climb(prior: LowRankGaussian, flux: NDArray, ivar: NDArray, nodes: Nodes) ->
 
 def refine(prior: LowRankGaussian, flux: NDArray, ivar: NDArray, nodes: Nodes, size: int) -> Nodes:
     """Nodes about the posterior mean that `nodes` found, and as wide as the posterior that they found."""
-    return _quadrature(prior, flux, ivar, *nodes.moments(), size)
+    location, scale = nodes.moments()
+    return _quadrature(prior, flux, ivar, location, np.maximum(scale, NARROWEST), size)
 
 
 def _quadrature(

@@ -3,7 +3,8 @@ r"""Maximum a posteriori over latents, nuisances and class (Kang et al. 2021, eq
 In three stages, each a single tensor program over the batch:
 
 1. *Rank*: every spectrum's coadd is compared with decoded kernel centres of every class's prior, amplitude profiled out.
-2. *Search*: from the best starts of each class, Newton steps on the coadd under white Student-t noise.
+2. *Search*: from the best starts of each class, Newton steps on the coadd under white Student-t noise and a Gaussian
+   for each class instead of its kernels.
 3. *Refine*: the candidates that remain within `margin` nats of the best climb the full joint density, all exposures and
    the noise flow included.
 """
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ..model.joint import Data, Parameters, SpectrumModel
+from ..model.latent_prior import gaussian_prior
 from ..posterior import Posterior
 from ..spectrum import Observation
 from .newton import Fit, Newton
@@ -40,7 +42,7 @@ class Settings:
 
     bank: int = 128
     starts: int = 1
-    search: int = 8
+    search: int = 30
     keep: int = 4
     margin: float = 100.0
     iterations: int = 60
@@ -126,20 +128,38 @@ def find_modes(
     coarse = _soften(data, 0.02)
     start = _rank(model, coarse, settings, seed)
     spectrum = torch.arange(len(data), device=start.z.device).repeat_interleave(count * settings.starts)
-    searched = Newton(model, noise=_White(), iterations=settings.search, tolerance=0.1).maximise(
-        coarse.take(spectrum), start
-    )
+    searched = Newton(_smooth(model), iterations=settings.search, tolerance=0.1).maximise(coarse.take(spectrum), start)
     shape = (len(data), count * settings.starts)
     objective = searched.objective.reshape(shape)
     close = objective >= objective.max(1, keepdim=True).values - settings.margin
     among = torch.zeros_like(close).scatter_(1, objective.topk(min(settings.keep, shape[1]), 1).indices, True)
     rows = torch.nonzero((close & among).flatten()).flatten()
-    start = _with_calibration(model, data.take(spectrum[rows]), searched.at.take(rows))
+    best = objective.argmax(1) + shape[1] * torch.arange(len(data), device=objective.device)
+    at = _join(searched.at.take(rows), _at_class_mean(model, searched.at.take(best)))
+    rows = torch.cat([rows, best])
+    start = _with_calibration(model, data.take(spectrum[rows]), at)
     fit = Newton(model, iterations=settings.iterations, tolerance=settings.tolerance).maximise(
         data.take(spectrum[rows]), start
     )
-    evidence = _class_evidence(searched, fit, spectrum[rows], rows, count)
+    evidence = _class_evidence(searched, fit, spectrum[rows], (len(data), count))
     return fit, spectrum[rows], evidence
+
+
+def _smooth(model: SpectrumModel) -> SpectrumModel:
+    """The model with white noise and one Gaussian for each class: a landscape without the bumps of single kernels."""
+    prior = gaussian_prior(model.latent_prior)
+    parts = (model.grid, model.class_prior, model.generator, prior, _White(), model.nuisance)
+    return SpectrumModel(*parts, model.discrepancy, model.spread, volume=model.volume)
+
+
+def _at_class_mean(model: SpectrumModel, at: Parameters) -> Parameters:
+    """A second start in the same class, the mean of its latents: from there other kernels are reached."""
+    means = torch.stack([model.latent_prior.latents(k).mean(0) for k in range(len(model.classes))])
+    return Parameters(means[at.label], at.amplitude, at.calibration, at.label)
+
+
+def _join(one: Parameters, other: Parameters) -> Parameters:
+    return Parameters(*(torch.cat(pair) for pair in zip(vars(one).values(), vars(other).values(), strict=True)))
 
 
 def _with_calibration(model: SpectrumModel, data: Data, at: Parameters) -> Parameters:
@@ -147,12 +167,11 @@ def _with_calibration(model: SpectrumModel, data: Data, at: Parameters) -> Param
     return Parameters(at.z, at.amplitude, at.z.new_zeros(*data.share.shape, terms), at.label)
 
 
-def _class_evidence(searched: Fit, fit: Fit, spectrum: Tensor, rows: Tensor, count: int) -> Tensor:
+def _class_evidence(searched: Fit, fit: Fit, spectrum: Tensor, shape: tuple[int, int]) -> Tensor:
     """Log evidence (B, K) relative to the best refined class."""
-    coarse = searched.log_evidence().reshape(-1, count, len(searched.objective) // (int(spectrum.max()) + 1) // count)
-    coarse = coarse.max(-1).values
+    coarse = searched.log_evidence().reshape(*shape, -1).max(-1).values
     fine = torch.full_like(coarse, -math.inf)
-    flat = fine.view(-1).scatter_reduce(0, spectrum * count + fit.at.label, fit.log_evidence(), "amax")
+    flat = fine.view(-1).scatter_reduce(0, spectrum * shape[1] + fit.at.label, fit.log_evidence(), "amax")
     fine = flat.reshape(coarse.shape)
     known = torch.isfinite(fine)
     reference = torch.where(known, fine, -math.inf).argmax(1, keepdim=True)
@@ -179,8 +198,8 @@ def fit_map(
     posteriors = []
     for b, observation in enumerate(observations):
         rows = torch.nonzero(spectrum == b).flatten()
-        best = rows[fit.objective[rows].argmax()]
-        posteriors.append(
-            summarise(model, observation, data.take(slice(b, b + 1)), fit.take(best.reshape(1)), evidence[b], "map")
-        )
+        modes = fit.take(rows)
+        best = modes.take(modes.objective.argmax().reshape(1))
+        one = data.take(slice(b, b + 1))
+        posteriors.append(summarise(model, observation, one, best, modes, evidence[b], "map"))
     return posteriors

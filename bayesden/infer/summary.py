@@ -8,7 +8,8 @@ the data say little, the error bar must be the prior's and not a kernel's. The f
           + e^{2a}\, \tau_{Cd}^2 ,
 
 with the generator's discrepancy :math:`\tau_C`, measured on spectra that it was not trained on: a perfect posterior over
-:math:`z` would still be overconfident about the flux.
+:math:`z` would still be overconfident about the flux. Over several modes, such as those of other classes, the variance is
+that within them plus that between them, weighed by evidence.
 """
 
 import torch
@@ -50,8 +51,21 @@ def flux_moments(model: SpectrumModel, at: Parameters, information: Tensor) -> t
     return amplitude * star, sigma, amplitude * prior.sqrt()
 
 
+def _mixed_sigma(model: SpectrumModel, flux: Tensor, modes: Fit) -> Tensor:
+    r"""Standard deviation (1, D) about a flux (1, D), of all modes by their evidence: within them plus between them."""
+    means, sigmas, _ = flux_moments(model, modes.at, modes.information)
+    weight = torch.softmax(modes.log_evidence(), 0).to(means.dtype).unsqueeze(-1)
+    return (weight * (sigmas.square() + (means - flux).square())).sum(0, keepdim=True).sqrt()
+
+
 def summarise(
-    model: SpectrumModel, observation: Observation, data: Data, fit: Fit, evidence: Tensor, method: str
+    model: SpectrumModel,
+    observation: Observation,
+    data: Data,
+    fit: Fit,
+    modes: Fit,
+    evidence: Tensor,
+    method: str,
 ) -> Posterior:
     """The posterior of one star about one mode.
 
@@ -60,11 +74,13 @@ def summarise(
         observation: What was observed.
         data: The same as tensors; one row.
         fit: The mode; one row.
+        modes: All modes that were found, this one among them.
         evidence: Log evidence of each class, up to a constant, shape :math:`(K,)`.
         method: The engine's name.
     """
     at, scale = fit.at, float(data.scale[0])
-    flux, sigma, prior = flux_moments(model, at, fit.information)
+    flux, _, prior = flux_moments(model, at, fit.information)
+    sigma = _mixed_sigma(model, flux, modes)
     mean = model.gain(data, at.amplitude, at.calibration) * model.generator(at.z).unsqueeze(1)
     local = model.noise.linearize(data.flux - mean, data.ivar, data.mask)
     residual = torch.where(local.weight > 0, local.xi, torch.nan)[0, : observation.n_exposures].double().cpu().numpy()

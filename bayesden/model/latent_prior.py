@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..errors import ModelError
 
-__all__ = ["KDEPrior", "LatentPrior", "PriorCurvature", "choose_kernels", "whiten"]
+__all__ = ["KDEPrior", "LatentPrior", "PriorCurvature", "choose_kernels", "gaussian_prior", "whiten"]
 
 
 @dataclass(frozen=True)
@@ -208,6 +208,17 @@ class KDEPrior(LatentPrior):
     def latents(self, k: int) -> Tensor:
         r"""The kernels' centres of a class, shape :math:`(n_C, L)`."""
         return torch.linalg.solve_triangular(self.whitener[k], self.points[self._slice(k)].T, upper=False).T
+
+
+@torch.no_grad()
+def gaussian_prior(prior: LatentPrior) -> KDEPrior:
+    """Each class as one Gaussian of its mean and covariance (two kernels in one place): smooth, for a coarse search."""
+    out = KDEPrior([2] * len(prior.counts), prior.latent_dim).to(prior.bandwidth)
+    for k in range(len(prior.counts)):
+        whitener = torch.linalg.inv(torch.linalg.cholesky(prior.covariance(k)))
+        out.whitener[k] = whitener
+        out.points[2 * k : 2 * k + 2] = whitener @ prior.latents(k).double().mean(0)
+    return out
 
 
 def choose_kernels(
