@@ -24,7 +24,7 @@ from .newton import Fit
 __all__ = ["flux_moments", "summarise", "support_statistic"]
 
 LOW_INFORMATION = 0.5  # median posterior over prior standard deviation above which the prior speaks, not the data
-OUT_OF_SUPPORT = 1.3  # of `support_statistic`; a statistical test holds the share of ordinary stars above it
+OUT_OF_SUPPORT = 1.6  # of `support_statistic`; a statistical test holds the share of ordinary stars above it
 BLOCK = 32  # pixels, wider than a line
 
 
