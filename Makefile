@@ -3,8 +3,8 @@ PYTHON ?= python3
 # Not from the environment: `make clean` removes what these name.
 VENV = .venv
 OUT = out/demo
-# Spectra are small tensors: more threads than this only wait for each other.
-OMP_NUM_THREADS ?= 2
+# Spectra are small tensors: on a machine that does other work, a second thread costs more than it brings.
+OMP_NUM_THREADS ?= 1
 export OMP_NUM_THREADS
 
 BIN := $(VENV)/bin
