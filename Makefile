@@ -40,7 +40,7 @@ demo: $(INSTALLED) ## denoise the example spectrum with the shipped model
 	@echo "Below: each exposure's residuals in units of the noise; a good fit scatters between the dotted lines at 3."
 
 example: $(INSTALLED) ## draw data/example-spec.fits anew from the shipped model
-	@$(BIN)/python -m bayesden.simulate.example --out data/example-spec.fits
+	@$(BIN)/python -m bayesden.simulation.example --out data/example-spec.fits
 
 test: $(INSTALLED) ## the tests (without the statistical ones and the benchmarks)
 	@$(BIN)/python -m pytest -m "not statistical and not benchmark" $(ARGS)

@@ -11,9 +11,20 @@ if TYPE_CHECKING:
     from .io import read, read_posterior, write_posterior
     from .model.checkpoint import load_model
     from .posterior import Posterior
+    from .simulation.build import simulate
     from .spectrum import Grid, Observation
 
-__all__ = ["Grid", "Observation", "Posterior", "denoise", "load_model", "read", "read_posterior", "write_posterior"]
+__all__ = [
+    "Grid",
+    "Observation",
+    "Posterior",
+    "denoise",
+    "load_model",
+    "read",
+    "read_posterior",
+    "simulate",
+    "write_posterior",
+]
 __version__ = "0.1.0"
 
 _HOME = {
@@ -24,6 +35,7 @@ _HOME = {
     "load_model": ".model.checkpoint",
     "read": ".io",
     "read_posterior": ".io",
+    "simulate": ".simulation.build",
     "write_posterior": ".io",
 }
 

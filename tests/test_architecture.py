@@ -12,8 +12,8 @@ PACKAGE = Path(__file__).resolve().parent.parent / "bayesden"
 
 # Stations in the order that data walks through them; a file imports only from its own layer and those below.
 LAYERS = {
-    **dict.fromkeys(("errors", "spectrum", "posterior"), 0),
-    **dict.fromkeys(("io", "model", "simulate"), 1),
+    **dict.fromkeys(("errors", "device", "spectrum", "posterior"), 0),
+    **dict.fromkeys(("io", "model", "simulation"), 1),
     **dict.fromkeys(("train", "infer"), 2),
     **dict.fromkeys(("evaluate", "survey", "report"), 3),
     **dict.fromkeys(("cli", "__main__"), 4),
@@ -23,8 +23,9 @@ LAYERS = {
 # Where each optional or replaceable dependency is met: module prefixes. The longest matching name decides.
 FENCES = {
     "astropy": ("io",),
-    "astropy.units": ("io", "train.templates"),  # the extinction laws want a unit on their wavelengths
-    "dust_extinction": ("train.templates",),
+    "astropy.units": ("io", "simulation.effects"),  # the extinction laws want a unit on their wavelengths
+    "dust_extinction": ("simulation.effects",),
+    "h5py": ("simulation.store",),
     "pyro": ("model.joint", "infer"),
     "nflows": ("model.noiseflow", "model.latent_prior"),
     "matplotlib": ("report",),
@@ -186,7 +187,7 @@ CLEAN = {
     "spectrum": '"""Data."""\nfrom .errors import Error\n__all__ = []\n',
     "io.__init__": '"""Files."""\nfrom .sdss import read\n__all__ = ["read"]\n',
     "io.sdss": '"""SDSS."""\nfrom astropy.io import fits\nfrom ..spectrum import Observation\n__all__ = ["read"]\n',
-    "train.templates": '"""Stars."""\nfrom astropy import units\nfrom dust_extinction import averages\n__all__ = []\n',
+    "simulation.effects": '"""Stars."""\nfrom astropy import units\nfrom dust_extinction import averages\n__all__ = []\n',
     "infer.__init__": '"""Engines."""\n',
     "infer.map": '"""MAP."""\nimport pyro\nfrom ..io import read\n__all__ = []\n',
 }
@@ -201,7 +202,11 @@ BAD = {
     "cycle of stations": ("io.formats", "from ..model.names import x", "import cycle"),
     "fence": ("io.sdss", "import pyro.infer", "imports pyro, which belongs in model.joint or infer"),
     "fence, of a part": ("io.sdss", "from nflows.flows import Flow", "imports nflows, which belongs in"),
-    "fence, beside the exception": ("train.templates", "from astropy.io import fits", "imports astropy, which belongs"),
+    "fence, beside the exception": (
+        "simulation.effects",
+        "from astropy.io import fits",
+        "imports astropy, which belongs",
+    ),
     "no layer": ("iota", "", "has no layer"),
     "reverse of baselines": ("io.sdss", "from baselines import wiener", "no file of the package"),
     "pickle": ("io.sdss", "import pickle", "unpickles"),

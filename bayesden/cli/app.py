@@ -15,12 +15,13 @@ from .inspection import inspect
 from .noise import fit_noise
 from .pages import PAGES, PROGRAM, SHORT
 from .plot import plot
+from .simulate import simulate
 from .train import library, train
 
 __all__ = ["app", "main"]
 
 UsageError = typer.BadParameter.__base__  # of click, which typer has or has inside, by its version
-EXTRAS = {"dust_extinction": "train", "arviz": "arviz"}  # which extra brings a module
+EXTRAS = {"arviz": "arviz"}  # which extra brings a module
 
 app = typer.Typer(
     help=PROGRAM,
@@ -38,6 +39,7 @@ COMMANDS = {
     "fit-prior": fit_prior,
     "fit-noise": fit_noise,
     "train": train,
+    "simulate": simulate,
 }
 for name, command in COMMANDS.items():
     app.command(name, help=PAGES[name], short_help=SHORT[name])(command)

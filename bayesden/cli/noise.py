@@ -39,8 +39,8 @@ def fit_noise(
 ) -> int:
     """Run `bayesden fit-noise`; `pages.py` has what it says of itself."""
     from ..model.checkpoint import save_part
+    from ..model.residuals import NoiseSamples
     from ..train import noise as train
-    from ..train.residuals import NoiseSamples
     from ..train.workflow import held_out_noise
 
     check_output(out, ".safetensors")
@@ -69,7 +69,7 @@ def _read(
     files: list[Path], grid: "Grid", mask_policy: str, debug: bool
 ) -> tuple[list["Observation"], list["NoiseSamples"]]:
     from ..io import read
-    from ..train.residuals import residuals
+    from ..model.residuals import residuals
 
     used, parts, seen = [], [], {}
     with progress() as report:

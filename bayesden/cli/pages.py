@@ -39,6 +39,7 @@ SHORT = {
     "fit-prior": "Estimate the density of a generator's latents.",
     "fit-noise": "Train a noise flow on repeated exposures.",
     "train": "Train a model: all steps, or those that are left.",
+    "simulate": "Simulate observations whose truth is known.",
 }
 
 PAGES = {
@@ -97,8 +98,7 @@ Exit status: 0 done; 2 the file could not be used.""",
     "library": """Build a training library: clean spectra of the classes O B A F G K M CV Carbon WD in one file.
 
 From a folder (and its sub-folders) of SDSS spec files it keeps the best spectra of each subclass, as Kang et al. (2021)
-did. From a folder of template files it draws variety: mixtures, line depths, velocities, reddening, calibration errors;
-that needs the extra `train` (pip install 'bayesden[train]').
+did. From a folder of template files it draws variety: mixtures, line depths, velocities, reddening, calibration errors.
 
 Training, validation and test spectra are split by a hash of the object's name. The file records every source with its
 checksum; one that exists is replaced.
@@ -178,4 +178,24 @@ Examples:
       --prior prior.safetensors --noise noise.safetensors
 
 Exit status: 0 done; 2 the command or one of the files could not be used.""",
+    "simulate": """Simulate observations of stars whose truth is known.
+
+pfs-mr is the medium-resolution red arm of the Prime Focus Spectrograph as Pál & Dobos (2024) use it: 4096 pixels, 20
+exposures stacked. sdss is like BOSS: several exposures of two arms, with cosmic rays, sky residuals, calibration errors
+and bad columns.
+
+Spectrum number i of a seed is the same in every run, chunk and on every device. The HDF5 file holds noiseless and noisy
+spectra, inverse variance, mask and the table of parameters; an interrupted run, or a file that was cut short, is
+completed with --resume. The embedded grid of spectra is computed when it is first needed, in a minute or two, and kept
+in the user's cache; it is an illustration, not for abundance work.
+
+Examples:
+
+\b
+  bayesden simulate pfs-mr -n 10000 --out sim.h5
+  bayesden simulate pfs-mr --grid bosz/ --range teff_K=3500:5000 --range magnitude=20:22
+  bayesden simulate pfs-mr --etc pfs_mr_etc_grid.npz --mode multilinear
+  bayesden simulate sdss -n 100 --grid generator --format sdss --out stars
+
+Exit status: 0 done; 2 the command could not be used.""",
 }

@@ -1,11 +1,13 @@
 """`denoise`: from observations to posteriors, whatever the engine."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import overload
 
 import torch
 
+from ..device import torch_device
 from ..errors import InputError
 from ..io import resample
 from ..model.checkpoint import load_model
@@ -61,22 +63,22 @@ def denoise(
         raise InputError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
     model = load_model() if model is None else model
     if device is not None:
-        model = model.to(_device(device))
+        model = model.to(torch_device(device))
     several = not isinstance(observation, Observation)
     observations = [_on_grid(o, model) for o in (observation if several else [observation])]
-    posteriors = [p for chunk in _chunks(observations) for p in fit_map(model, chunk, seed=seed)]
+    with _full_precision():
+        posteriors = [p for chunk in _chunks(observations) for p in fit_map(model, chunk, seed=seed)]
     posteriors = [replace(p, meta={**p.meta, "seed": seed}) for p in posteriors]
     return posteriors if several else posteriors[0]
 
 
-def _device(device: str | torch.device) -> torch.device:
-    try:
-        found = torch.device(device)
-        torch.zeros(1, device=found).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"device: expected one that torch can use here, got {device!r} ({reason})") from None
-    return found
+@contextmanager
+def _full_precision() -> Iterator[None]:
+    """Convolutions on a GPU in float32: torch's default there, TF32, keeps ten bits, too few for a line search in nats."""
+    cudnn = torch.backends.cudnn
+    as_set = {key: getattr(cudnn, key) for key in ("enabled", "benchmark", "benchmark_limit", "deterministic")}
+    with cudnn.flags(**as_set, allow_tf32=False):
+        yield
 
 
 def _on_grid(observation: Observation, model: SpectrumModel) -> Observation:

@@ -7,6 +7,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
@@ -15,9 +16,30 @@ from astropy.utils.exceptions import AstropyWarning
 
 from ..errors import BayesdenError, InputError, OutputError
 
-__all__ = ["is_table", "open_fits", "read_bytes", "replace_file", "write_bytes"]
+__all__ = ["Source", "is_table", "open_fits", "read_bytes", "replace_file", "write_bytes"]
 
 MAX_BYTES = 2**30  # a spectrum's file is a few MB; more than this is not read into memory
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file that spectra came from.
+
+    Arguments:
+        name: The file's name, without its folder.
+        sha256: Its checksum.
+        licence: What is known of its origin and licence.
+    """
+
+    name: str
+    sha256: str
+    licence: str = ""
+
+    @classmethod
+    def of(cls, path: Path, licence: str = "") -> "Source":
+        """Read a file's checksum."""
+        with path.open("rb") as file:
+            return cls(path.name, hashlib.file_digest(file, "sha256").hexdigest(), licence)
 
 
 def read_bytes(path: Path) -> bytes:

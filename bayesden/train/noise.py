@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..model.noiseflow import NoiseFlow
+from ..model.residuals import NoiseSamples, residuals
 from ..spectrum import ARM_BLUE, ARM_RED
-from .residuals import NoiseSamples, residuals
 
 __all__ = ["Epoch", "NoiseSamples", "fit_noise", "residuals", "scale_ratio"]
 

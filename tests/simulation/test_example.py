@@ -8,7 +8,7 @@ import torch
 
 from bayesden.io import read
 from bayesden.model.checkpoint import load_model
-from bayesden.simulate.example import GAP, draw_star, write_example
+from bayesden.simulation.example import GAP, draw_star, write_example
 
 SHIPPED = Path(__file__).resolve().parents[2] / "data" / "example-spec.fits"
 

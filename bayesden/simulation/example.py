@@ -1,6 +1,6 @@
 r"""The example spectrum: a star drawn from a model, observed as a survey would.
 
-    python -m bayesden.simulate.example --out data/example-spec.fits
+    python -m bayesden.simulation.example --out data/example-spec.fits
 
 draws latents from the prior of one class, decodes them, and writes exposures on native SDSS pixels with noise sampled from
 the model's own NoiseFlow, cosmic rays that the pipeline missed, a masked gap in every exposure, tilted flux calibrations,

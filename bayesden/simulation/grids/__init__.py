@@ -1,0 +1,1 @@
+"""Grids of noiseless spectra: parameters in, high-resolution flux out."""

@@ -1,0 +1,1 @@
+"""Instruments: what a spectrograph makes of a star's light."""
