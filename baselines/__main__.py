@@ -1,11 +1,11 @@
-"""`python -m baselines`: compare denoisers on the same spectra."""
+"""`python -m baselines`: compare denoisers on the same spectra, and what an unknown star is."""
 
 import argparse
 import sys
 
 from bayesden.errors import BayesdenError
 
-from . import compare
+from . import compare, support
 
 
 def main() -> int:
@@ -16,10 +16,22 @@ def main() -> int:
     sub.add_argument("--library", required=True, help="library file made by `bayesden library`")
     sub.add_argument("--noise", action="append", required=True, help="spec file of a star that no model's noise knows")
     sub.add_argument("--model", action="append", default=[], help="name or path of a trained model; may be repeated")
-    sub.add_argument("--per-class", type=int, default=30, help="test spectra of each class")
+    sub.add_argument(
+        "--split", choices=("validation", "test"), default="test", help="whose spectra; choose on validation"
+    )
+    sub.add_argument("--conditions", choices=tuple(compare.CONDITIONS), default="all", help="S/N, exposures and gaps")
+    sub.add_argument("--per-class", type=int, default=30, help="spectra of each class")
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--out", default="out/b1", help="folder for the tables and the figure")
     sub.set_defaults(run=compare.run)
+    sub = commands.add_parser("support", help="the statistic behind OUT_OF_SUPPORT", description=support.__doc__)
+    sub.add_argument("--library", required=True, help="library file made by `bayesden library`")
+    sub.add_argument("--noise", action="append", required=True, help="spec file; may be repeated")
+    sub.add_argument("--model", default=None, help="name or path of a trained model; the shipped one by default")
+    sub.add_argument("--split", choices=("validation", "test"), default="validation", help="whose spectra")
+    sub.add_argument("--per-class", type=int, default=20, help="spectra of each class")
+    sub.add_argument("--seed", type=int, default=0)
+    sub.set_defaults(run=support.run)
     arguments = parser.parse_args()
     try:
         arguments.run(arguments)

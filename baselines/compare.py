@@ -3,12 +3,13 @@
     python -m baselines compare --library LIBRARY --noise spec-1.fits --noise spec-2.fits --out out/b1
 
 writes ``b1.csv`` (a row for each method, condition and spectrum), ``b1.md`` (medians by class) and ``gaps.png`` (the loss
-against the width of the gap, figure 6 of Kang et al. 2021).
+against the width of the gap, figure 6 of Kang et al. 2021). To choose between models, score them on other stars and other noise
+than they are tested with, under the few conditions that the choice is about: `--split validation --conditions choice`.
 """
 
 import csv
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,16 +18,16 @@ from numpy.typing import NDArray
 
 from bayesden.evaluate.testbed import GAPS, TestBed, cut_gap, real_noise_bed, reconstruction_loss
 from bayesden.infer.denoise import denoise
-from bayesden.io import read
 from bayesden.model.checkpoint import load_model
 from bayesden.spectrum import Observation
 from bayesden.train.library import Library, load_library
-from bayesden.train.noise import residuals
+from bayesden.train.noise import NoiseSamples
+from bayesden.train.workflow import noise_samples
 
 from .mppca import MixturePPCA
 from .wiener import Wiener
 
-__all__ = ["Condition", "Row", "compare", "write_tables"]
+__all__ = ["CONDITIONS", "Condition", "Row", "compare", "methods", "score", "write_tables"]
 
 Method = Callable[[Sequence[Observation]], NDArray]  # observations to flux, shape (N, D)
 
@@ -64,11 +65,14 @@ class Row:
     loss: float
 
 
-CONDITIONS = (
-    *(Condition(snr, exposures) for snr in (5.0, 10.0, 20.0) for exposures in (1, 4)),
-    Condition(15.0),
-    *(Condition(15.0, 1, gap, width) for gap in GAPS for width in (200, 400, 600, 800, 1000)),
-)
+CONDITIONS = {
+    "all": (
+        *(Condition(snr, exposures) for snr in (5.0, 10.0, 20.0) for exposures in (1, 4)),
+        Condition(15.0),
+        *(Condition(15.0, 1, gap, width) for gap in GAPS for width in (200, 400, 600, 800, 1000)),
+    ),
+    "choice": (Condition(10.0), Condition(20.0), *(Condition(15.0, 1, gap, 800) for gap in GAPS)),
+}
 
 
 def _coadd(observations: Sequence[Observation]) -> NDArray:
@@ -80,7 +84,7 @@ def _posterior_mean(method: object) -> Method:
 
 
 def methods(library: Library, models: Sequence[str]) -> dict[str, Method]:
-    """Do nothing, the closed forms fitted on the library's training split, and trained models by name or path."""
+    """Do nothing; the closed forms, fitted on the training split with dimensions by the validation split; trained models."""
     train, validation = library.subset("train"), library.subset("validation")
     held = (validation.flux, validation.label)
     wiener = Wiener.fit(train.flux, library.grid, validation=validation.flux)
@@ -96,10 +100,11 @@ def methods(library: Library, models: Sequence[str]) -> dict[str, Method]:
 
 def compare(
     library: Library,
-    noise_files: Sequence[str | Path],
-    models: Sequence[str],
+    noise: NoiseSamples,
+    table: Mapping[str, Method],
     *,
-    conditions: Sequence[Condition] = CONDITIONS,
+    split: str = "test",
+    conditions: Sequence[Condition] = CONDITIONS["all"],
     per_class: int = 30,
     seed: int = 0,
     report: Callable[[str], None] = print,
@@ -107,20 +112,19 @@ def compare(
     """Run every method under every condition.
 
     Arguments:
-        library: Its training split fits the closed forms; its test split is the truth.
-        noise_files: Spec files with several exposures, of stars that no model's noise was trained on.
-        models: Names or paths of trained models.
+        library: Clean spectra.
+        noise: Of stars that no method's noise was trained on.
+        table: The methods by name, as `methods` gives them.
+        split: Which of the library's spectra are the truth.
         conditions: What to run.
         per_class: Spectra of each class.
         seed: Seed of spectra and noise.
         report: Called with a line for each condition and method.
     """
-    noise = residuals(read([Path(path) for path in noise_files], grid=library.grid))
-    test = library.subset("test")
-    table, rows = methods(library, models), []
+    truth, rows = library.subset(split), []
 
     def make(**options: float) -> TestBed:
-        return real_noise_bed(test, noise, per_class=per_class, seed=seed, **options)
+        return real_noise_bed(truth, noise, per_class=per_class, seed=seed, **options)
 
     for condition in conditions:
         bed = condition.apply(make)
@@ -134,6 +138,18 @@ def compare(
                 for o, k, x in zip(bed.observations, bed.label, loss.tolist(), strict=True)
             ]
     return rows
+
+
+def score(rows: Sequence[Row]) -> dict[str, float]:
+    """Each method's mean over conditions and classes of the decimal logarithm of its median loss; lower is better."""
+    cells: dict[str, dict[tuple, list[float]]] = {}
+    for r in rows:
+        place = (r.snr, r.exposures, r.gap, r.width, r.spectral_class)
+        cells.setdefault(r.method, {}).setdefault(place, []).append(r.loss)
+    return {
+        method: float(np.mean([np.log10(np.median(losses)) for losses in table.values()]))
+        for method, table in cells.items()
+    }
 
 
 def _medians(rows: Sequence[Row], classes: Sequence[str]) -> list[str]:
@@ -188,6 +204,11 @@ def write_tables(rows: Sequence[Row], classes: Sequence[str], out: Path) -> None
 def run(arguments: object) -> None:
     """The command: see `python -m baselines compare --help`."""
     library = load_library(arguments.library)
-    rows = compare(library, arguments.noise, arguments.model, per_class=arguments.per_class, seed=arguments.seed)
+    options = {"split": arguments.split, "per_class": arguments.per_class, "seed": arguments.seed}
+    conditions = CONDITIONS[arguments.conditions]
+    noise = noise_samples(arguments.noise, library.grid)
+    rows = compare(library, noise, methods(library, arguments.model), conditions=conditions, **options)
     write_tables(rows, library.classes, Path(arguments.out))
+    for method, value in score(rows).items():
+        print(f"{method}: mean log10 of the median loss over conditions and classes {value:.3f}")
     print(f"wrote {arguments.out}/b1.csv, b1.md and gaps.png")

@@ -10,36 +10,22 @@ from bayesden.evaluate.testbed import GAPS, cut_gap, real_noise_bed, reconstruct
 from bayesden.infer.denoise import denoise
 from bayesden.io import read
 from bayesden.model.checkpoint import load_model
-from bayesden.train.library import build_library
+from bayesden.train.library import Library
 from bayesden.train.noise import residuals
 from bayesden.train.noise_models import leave_one_star_out
 from bayesden.train.workflow import reconstruction_table
 
 pytestmark = pytest.mark.statistical
-# Classes that miss the bar of 1e-3 with 800 pixels missing: hot stars' blue end from the red alone (temperature and
-# reddening cannot be told apart), late M stars' red end, where most of their flux is; see docs/quality.md
-MISSED = {"blue": {"O", "B", "A", "K", "WD"}, "middle": set(), "red": {"M"}}
-UNSEEN = ("spec-0618-52049-0372.fits", "spec-5047-55833-0936.fits")  # the shipped noise was not fitted on these
+BAR = 1e-3
+# Where the bar is missed with 800 pixels missing, and what is held instead: hot stars and CVs at the blue end from the red
+# alone (temperature, reddening and the lines' emission cannot be told apart), late M stars at the red end, where most of
+# their flux is. Measured here: O 2.1e-3, B 2.3e-3, A 1.3e-3, CV 2.2e-3, M 2.6e-3; WD at 1.0e-3 may fall on either side.
+MISSED = {"blue": {"O": 3e-3, "B": 3e-3, "A": 2e-3, "CV": 3e-3, "WD": 1.3e-3}, "middle": {}, "red": {"M": 4e-3}}
 
 
 @pytest.fixture(scope="module")
 def model():
     return load_model()
-
-
-@pytest.fixture(scope="module")
-def library(reference_data):
-    return build_library(reference_data / "templates")
-
-
-@pytest.fixture(scope="module")
-def noise(reference_data, model):
-    return residuals(read([reference_data / "sdss" / name for name in UNSEEN], grid=model.grid))
-
-
-@pytest.fixture(scope="module")
-def test_split(library):
-    return library.subset("test")
 
 
 def losses(model, bed):
@@ -52,39 +38,53 @@ def test_held_out_spectra_are_reconstructed(model, library):
 
 
 @pytest.mark.parametrize("snr", [10.0, 20.0])
-def test_loss_on_real_noise(model, test_split, noise, snr):
-    bed = real_noise_bed(test_split, noise, snr=snr, per_class=20, seed=1)
+def test_loss_on_real_noise(model, held_out, noise, snr):
+    bed = real_noise_bed(held_out, noise, snr=snr, per_class=20, seed=1)
     loss, _ = losses(model, bed)
     assert np.median(loss) <= 4e-4
 
 
 @pytest.mark.parametrize("where", GAPS)
-def test_loss_with_800_pixels_missing(model, test_split, noise, where):
-    bed = cut_gap(real_noise_bed(test_split, noise, snr=15.0, per_class=20, seed=2), where, 800)
+def test_loss_with_800_pixels_missing(model, held_out, noise, where):
+    bed = cut_gap(real_noise_bed(held_out, noise, snr=15.0, per_class=20, seed=2), where, 800)
     loss, _ = losses(model, bed)
-    assert np.median(loss) <= 1e-3
+    assert np.median(loss) <= BAR
     medians = {c: np.median(loss[bed.label == k]) for k, c in enumerate(bed.classes)}
-    above = {name for name, median in medians.items() if median > 1e-3}
-    assert above <= MISSED[where], medians
+    assert all(median <= MISSED[where].get(c, BAR) for c, median in medians.items()), medians
 
 
 @pytest.mark.parametrize("snr", [3.0, 10.0, 40.0])
-def test_most_held_out_stars_are_in_support(model, test_split, noise, snr):
-    """Not all: some held-out templates, such as Be stars, are unlike what the library has."""
-    bed = real_noise_bed(test_split, noise, snr=snr, exposures=4, per_class=20, seed=3)
+def test_most_held_out_stars_are_in_support(model, held_out, noise, snr):
+    """The limit is exceeded by 2 % of the validation split."""
+    bed = real_noise_bed(held_out, noise, snr=snr, exposures=4, per_class=20, seed=3)
     _, posteriors = losses(model, bed)
-    assert np.mean(["OUT_OF_SUPPORT" in p.flags for p in posteriors]) <= 0.05
+    assert np.mean(["OUT_OF_SUPPORT" in p.flags for p in posteriors]) <= 0.02
 
 
-def test_l_dwarf_is_flagged_and_known_classes_are_not(model, sdss_files):
+def test_the_faint_l_dwarf_is_flagged_and_known_classes_are_not(model, sdss_files):
     flags = {path.name: denoise(read(path), model).flags for path in sdss_files}
     assert [name for name, found in flags.items() if "OUT_OF_SUPPORT" in found] == ["spec-3764-55514-0972.fits"]
 
 
-def test_closed_forms_behave_as_measured(library, test_split, noise):
+@pytest.mark.parametrize("snr", [3.0, 10.0, 40.0])
+def test_templates_of_l_dwarfs_are_flagged(reference_data, model, noise, snr):
+    """No class has them. L0, the next after M9, is left out: it is told from M stars at low signal-to-noise ratio only."""
+    flux = []
+    for file, names in (("pyhammer_sdss_templates", ("L1", "L3")), ("elodie_star_templates", ("Ldwarf",))):
+        with np.load(reference_data / "templates" / f"{file}.npz") as data:
+            rows = [np.nan_to_num(data["flux"][data["name"].tolist().index(name)]) for name in names]
+            flux += [np.interp(model.grid.wavelength, 10 ** data["loglam"], row) for row in rows]
+    flux = np.array(flux, np.float32)
+    flux /= np.abs(flux).mean(1, keepdims=True)
+    clean = Library(model.grid, flux, np.zeros(3, int), np.array(["L"] * 3), classes=("L",))
+    bed = real_noise_bed(clean, noise, snr=snr, exposures=4, per_class=9, seed=6)
+    assert all("OUT_OF_SUPPORT" in p.flags for p in losses(model, bed)[1])
+
+
+def test_closed_forms_behave_as_measured(library, held_out, noise):
     """The mixture beats the single Gaussian on real noise, and both beat the data."""
     train, validation = library.subset("train"), library.subset("validation")
-    bed = real_noise_bed(test_split, noise, snr=10.0, per_class=10, seed=4)
+    bed = real_noise_bed(held_out, noise, snr=10.0, per_class=10, seed=4)
     wiener = Wiener.fit(train.flux, library.grid, validation=validation.flux)
     mixture = MixturePPCA.fit(
         train.flux, train.label, library.classes, library.grid, validation=(validation.flux, validation.label)
@@ -106,8 +106,8 @@ def test_robust_noise_beats_student_t_on_unseen_stars(sdss_files, model):
 
 
 @pytest.mark.parametrize("snr", [5.0, 10.0, 20.0])
-def test_error_bars_of_unseen_stars_cover(model, test_split, noise, snr):
-    bed = real_noise_bed(test_split, noise, snr=snr, exposures=1, per_class=15, seed=5)
+def test_error_bars_of_unseen_stars_cover(model, held_out, noise, snr):
+    bed = real_noise_bed(held_out, noise, snr=snr, exposures=1, per_class=15, seed=5)
     _, posteriors = losses(model, bed)
     z = np.array([(p.flux - t) / p.sigma for p, t in zip(posteriors, bed.truth, strict=True)])
     assert 0.45 <= np.mean(np.abs(z) < 0.6745) <= 0.75
