@@ -12,10 +12,11 @@ import torch
 
 from bayesden.model.class_prior import ClassPrior
 from bayesden.model.generator import BasisGenerator
-from bayesden.model.joint import SpectrumModel
+from bayesden.model.joint import Parameters, SpectrumModel
 from bayesden.model.latent_prior import KDEPrior
 from bayesden.model.noiseflow import NoiseFlow
 from bayesden.model.nuisance import Nuisance
+from bayesden.model.rest_frame import RestFrame
 from bayesden.spectrum import Grid, Observation
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,10 +56,12 @@ def sdss_files(reference_data: Path) -> list[Path]:
 
 def build_toy_model(size: int = 64, *, latent_dim: int = 2, seed: int = 0, **options: object) -> SpectrumModel:
     """A model of three classes with smooth spectra and random weights; `options` replace its parts."""
+    frame = options.get("frame")
+    pixels, size = (size, size) if frame is None else (frame.grid.size, frame.cells.size)
     random = torch.Generator().manual_seed(seed)
     x = torch.linspace(0, 1, size, dtype=torch.float64)
     generator = BasisGenerator(size, latent_dim, components=6, hidden=(8, 16))
-    noise = NoiseFlow("robust", size=size, window=3, channels=6, hidden=4)
+    noise = NoiseFlow("robust", size=pixels, window=3, channels=6, hidden=4)
     with torch.no_grad():
         layers = (noise.network.first, noise.network.second, noise.network.heads)
         for parameter in (*generator.parameters(), *(p for layer in layers for p in layer.parameters())):
@@ -72,16 +75,26 @@ def build_toy_model(size: int = 64, *, latent_dim: int = 2, seed: int = 0, **opt
     latents = centres[labels] + 0.4 * torch.randn(120, latent_dim, generator=random)
     prior = KDEPrior.fit(latents, labels, 3)
     parts = {
-        "grid": Grid.uniform(size=size),
+        "grid": Grid.uniform(size=size) if frame is None else frame.grid,
         "class_prior": ClassPrior(("A", "G", "M")),
         "generator": generator,
         "latent_prior": prior,
         "noise": noise,
         "nuisance": Nuisance(),
-        "discrepancy": torch.full((3, size), 0.01),
-        "spread": torch.stack([generator(prior.latents(k)).std(0) for k in range(3)]).detach(),
+        "discrepancy": torch.full((3, pixels), 0.01),
+        "spread": torch.stack([generator(prior.latents(k))[:, :pixels].std(0) for k in range(3)]).detach(),
     }
     return SpectrumModel(**(parts | options)).eval().requires_grad_(False)
+
+
+def build_moving_model(seed: int = 0, **options: object) -> SpectrumModel:
+    """A small model of stars at rest that move, are reddened and badly calibrated, with two factors of discrepancy."""
+    grid = Grid.uniform(6000.0, 6300.0, 96)
+    frame = RestFrame(grid, reach_kms=1500.0, extinction=np.linspace(3.0, 2.6, 96))
+    x = torch.linspace(0, 1, frame.cells.size)
+    factors = 0.03 * torch.stack([torch.stack([torch.sin((9 + k) * x), torch.cos((14 + k) * x)]) for k in range(3)])
+    nuisance = Nuisance(velocity_sd_kms=150.0, ebv_mean=0.2, ebv_sd=0.1, tilt_sd=0.02)
+    return build_toy_model(seed=seed, **({"frame": frame, "factors": factors, "nuisance": nuisance} | options))
 
 
 def draw_from(
@@ -90,7 +103,9 @@ def draw_from(
     """Observations drawn from a model by ancestral sampling, calibration errors included where E > 1."""
     random = torch.Generator().manual_seed(seed)
     label = torch.as_tensor(labels)
-    star = model.generator(model.latent_prior.sample(label, random).to(model.spread.dtype)).unsqueeze(1)
+    z = model.latent_prior.sample(label, random).to(model.spread.dtype)
+    detail, foreground = (torch.randn(len(label), n, generator=random).to(z) for n in (model.rank, model.foreground))
+    star = model.star(Parameters(z, z[:, 0], z.new_zeros(len(z), 0, 0), label, detail, foreground)).unsqueeze(1)
     shape = (len(label), exposures, model.nuisance.terms if exposures > 1 else 0)
     calibration = model.nuisance.calibration_sd * torch.randn(shape, generator=random).to(star.dtype)
     gain = (calibration @ model.nuisance.polynomials(model.grid.size, star)[: shape[-1]]).exp()
@@ -106,6 +121,12 @@ def draw_from(
 def toy_model() -> Callable[..., SpectrumModel]:
     """Builds small models: see `build_toy_model`."""
     return build_toy_model
+
+
+@pytest.fixture(scope="session")
+def moving_model() -> Callable[..., SpectrumModel]:
+    """Builds small models of stars at rest: see `build_moving_model`."""
+    return build_moving_model
 
 
 @pytest.fixture(scope="session")

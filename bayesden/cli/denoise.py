@@ -152,12 +152,17 @@ def _write(tasks: Iterable[_Task], *, plot: bool, overwrite: bool) -> Iterator[_
 
 def _line(task: _Task, width: int) -> str:
     post, observation = task.posterior, task.observation
-    best, n = post.best_class, observation.n_exposures
+    best, n, meta = post.best_class, observation.n_exposures, post.meta
     facts = [
         f"{plain_stem(task.path):<{width}}",
         f"{best:<6} {post.class_prob[best]:.2f}",
         f"S/N {observation.snr:5.1f}",
         f"{n:2d} exposure{'s' if n > 1 else ' '}",
+        *(
+            [f"v {meta['velocity_kms']:+5.0f} ± {meta['velocity_sigma_kms']:3.0f} km/s"]
+            if "velocity_kms" in meta
+            else []
+        ),
         ",".join(sorted(post.flags)) or "no flags",
         str(task.target),
     ]

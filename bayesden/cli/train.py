@@ -36,17 +36,27 @@ def library(
     top: Annotated[
         int, typer.Option(min=1, help="Spec files: spectra to keep of each subclass, best r-band S/N first.")
     ] = 200,
+    rest: Annotated[
+        bool,
+        typer.Option(
+            "--rest/--seen",
+            help="Stars at rest, without dust and calibration errors, on cells around the grid: what the default recipe takes.",
+        ),
+    ] = False,
     seed: SeedOption = 0,
     grid: GridOption = "4000:9000:2048",
 ) -> None:
     """Run `bayesden library`; `pages.py` has what it says of itself."""
     from ..train.library import build_library
+    from ..train.workflow import RECIPES, rest_frame
 
     check_output(out, ".npz")
+    pixels = make_grid(grid)
     with progress() as report:
         spectra = build_library(
             folder,
-            grid=make_grid(grid),
+            grid=rest_frame(pixels, **RECIPES["default"].rest).cells if rest else pixels,
+            rest=rest,
             per_class=per_class,
             seed=seed,
             velocity_kms=velocity,

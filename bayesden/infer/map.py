@@ -11,7 +11,7 @@ In three stages, each a single tensor program over the batch:
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from ..model.latent_prior import gaussian_prior
 from ..posterior import Posterior
 from ..spectrum import Observation
 from .newton import Fit, Newton
+from .rest_search import among_kernels, net_of, search
 from .summary import summarise
 
 __all__ = ["Settings", "find_modes", "fit_map"]
@@ -34,6 +35,7 @@ class Settings:
         bank: Prior draws of each class to rank.
         starts: Starts of each class to search from.
         search: Newton steps of the coarse search.
+        kernels: Starts of each candidate among the kernels of the latent prior (models of stars at rest).
         keep: Candidates of each spectrum to refine, at most.
         margin: Candidates further than this below the best are not refined, in nats.
         iterations: Newton steps of the refinement, at most.
@@ -43,6 +45,7 @@ class Settings:
     bank: int = 128
     starts: int = 1
     search: int = 30
+    kernels: int = 2
     keep: int = 4
     margin: float = 100.0
     iterations: int = 60
@@ -99,7 +102,9 @@ def _rank(model: SpectrumModel, data: Data, settings: Settings, seed: int) -> Pa
     amplitude = amplitude.reshape(score.shape).gather(-1, top).log().reshape(-1)
     label = torch.arange(count, device=flux.device)[None, :, None].expand_as(top)
     chosen = z[label, top].reshape(-1, z.shape[-1])
-    return Parameters(chosen, amplitude, chosen.new_zeros(len(chosen), 1, 0), label.reshape(-1))
+    none = chosen.new_zeros(len(chosen), 0)
+    detail, foreground = none.new_zeros(len(chosen), model.rank), none
+    return Parameters(chosen, amplitude, none.unsqueeze(1), label.reshape(-1), detail, foreground)
 
 
 def _spread_draws(latents: Tensor, n: int, random: torch.Generator) -> Tensor:
@@ -124,38 +129,67 @@ def find_modes(
         best one's, shape :math:`(B, K)`, by Laplace's approximation (classes that were not refined: of the coarse search).
     """
     settings = settings or Settings()
+    soft = _soften(data, 0.02)
+    find = _search_pixels if model.frame is None else _search_at_rest
+    at, spectrum, evidence = find(model, soft, settings, seed)
+    chosen = data.take(spectrum)
+    newton = Newton(model, iterations=settings.iterations, tolerance=settings.tolerance)
+    fit = newton.maximise(chosen, _with_calibration(model, chosen, at))
+    return fit, spectrum, _class_evidence(evidence, fit, spectrum)
+
+
+def _search_pixels(
+    model: SpectrumModel, data: Data, settings: Settings, seed: int
+) -> tuple[Parameters, Tensor, Tensor]:
+    """Candidates, their spectra, and the classes' log evidence (B, K), by a bank of spectra and a coarse climb."""
     count = len(model.classes)
-    coarse = _soften(data, 0.02)
-    start = _rank(model, coarse, settings, seed)
+    start = _rank(model, data, settings, seed)
     spectrum = torch.arange(len(data), device=start.z.device).repeat_interleave(count * settings.starts)
-    searched = Newton(_smooth(model), iterations=settings.search, tolerance=0.1).maximise(coarse.take(spectrum), start)
-    shape = (len(data), count * settings.starts)
-    objective = searched.objective.reshape(shape)
-    close = objective >= objective.max(1, keepdim=True).values - settings.margin
-    among = torch.zeros_like(close).scatter_(1, objective.topk(min(settings.keep, shape[1]), 1).indices, True)
-    rows = torch.nonzero((close & among).flatten()).flatten()
-    best = objective.argmax(1) + shape[1] * torch.arange(len(data), device=objective.device)
+    searched = Newton(_smooth(model), iterations=settings.search, tolerance=0.1).maximise(data.take(spectrum), start)
+    rows = _close(searched.objective.reshape(len(data), -1), settings)
+    best = searched.objective.reshape(len(data), -1).argmax(1)
+    best = best + count * settings.starts * torch.arange(len(data), device=best.device)
     at = _join(searched.at.take(rows), _at_class_mean(model, searched.at.take(best)))
-    rows = torch.cat([rows, best])
-    start = _with_calibration(model, data.take(spectrum[rows]), at)
-    fit = Newton(model, iterations=settings.iterations, tolerance=settings.tolerance).maximise(
-        data.take(spectrum[rows]), start
-    )
-    evidence = _class_evidence(searched, fit, spectrum[rows], (len(data), count))
-    return fit, spectrum[rows], evidence
+    evidence = searched.log_evidence().reshape(len(data), count, -1).max(-1).values
+    return at, spectrum[torch.cat([rows, best])], evidence
+
+
+def _search_at_rest(
+    model: SpectrumModel, data: Data, settings: Settings, seed: int
+) -> tuple[Parameters, Tensor, Tensor]:
+    """The same by closed forms on a net of velocities and reddenings, for models of stars at rest."""
+    start, evidence = search(model, net_of(model), data)
+    rows = _close(
+        evidence, replace(settings, margin=1.5 * settings.margin)
+    )  # the closed forms are rougher than a climb
+    spectrum = torch.arange(len(data), device=rows.device).repeat_interleave(len(model.classes))[rows]
+    smooth = _smooth(model)
+    climb = Newton(smooth, iterations=settings.search, tolerance=0.1)
+    fit = climb.maximise(data.take(spectrum), start.take(rows))
+    at, origin = among_kernels(model, fit, smooth.latent_prior, settings.kernels)
+    return at, spectrum[origin], evidence
+
+
+def _close(objective: Tensor, settings: Settings) -> Tensor:
+    """Rows of candidates (B, n), flattened, that are within the margin of their spectrum's best and among the first."""
+    close = objective >= objective.max(1, keepdim=True).values - settings.margin
+    first = objective.topk(min(settings.keep, objective.shape[1]), 1).indices
+    among = torch.zeros_like(close).scatter_(1, first, True)
+    return torch.nonzero((close & among).flatten()).flatten()
 
 
 def _smooth(model: SpectrumModel) -> SpectrumModel:
     """The model with white noise and one Gaussian for each class: a landscape without the bumps of single kernels."""
     prior = gaussian_prior(model.latent_prior)
     parts = (model.grid, model.class_prior, model.generator, prior, _White(), model.nuisance)
-    return SpectrumModel(*parts, model.discrepancy, model.spread, volume=model.volume)
+    options = {"volume": model.volume, "frame": model.frame, "factors": model.factors}
+    return SpectrumModel(*parts, model.discrepancy, model.spread, **options)
 
 
 def _at_class_mean(model: SpectrumModel, at: Parameters) -> Parameters:
     """A second start in the same class, the mean of its latents: from there other kernels are reached."""
     means = torch.stack([model.latent_prior.latents(k).mean(0) for k in range(len(model.classes))])
-    return Parameters(means[at.label], at.amplitude, at.calibration, at.label)
+    return Parameters(means[at.label], at.amplitude, at.calibration, at.label, at.detail, at.foreground)
 
 
 def _join(one: Parameters, other: Parameters) -> Parameters:
@@ -164,14 +198,14 @@ def _join(one: Parameters, other: Parameters) -> Parameters:
 
 def _with_calibration(model: SpectrumModel, data: Data, at: Parameters) -> Parameters:
     terms = model.nuisance.terms if bool(data.share.any()) else 0
-    return Parameters(at.z, at.amplitude, at.z.new_zeros(*data.share.shape, terms), at.label)
+    calibration = at.z.new_zeros(*data.share.shape, terms)
+    return Parameters(at.z, at.amplitude, calibration, at.label, at.detail, at.foreground)
 
 
-def _class_evidence(searched: Fit, fit: Fit, spectrum: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Log evidence (B, K) relative to the best refined class."""
-    coarse = searched.log_evidence().reshape(*shape, -1).max(-1).values
+def _class_evidence(coarse: Tensor, fit: Fit, spectrum: Tensor) -> Tensor:
+    """Log evidence (B, K) relative to the best refined class; of classes that were not refined, the coarse one."""
     fine = torch.full_like(coarse, -math.inf)
-    flat = fine.view(-1).scatter_reduce(0, spectrum * shape[1] + fit.at.label, fit.log_evidence(), "amax")
+    flat = fine.view(-1).scatter_reduce(0, spectrum * coarse.shape[1] + fit.at.label, fit.log_evidence(), "amax")
     fine = flat.reshape(coarse.shape)
     known = torch.isfinite(fine)
     reference = torch.where(known, fine, -math.inf).argmax(1, keepdim=True)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..model.joint import Data, Parameters, SpectrumModel
 
-__all__ = ["Fit", "Newton"]
+__all__ = ["Fit", "Newton", "flatten", "unflatten"]
 
 ROWS = 16  # at a time on a CPU, so that their tangents stay in its cache
 
@@ -29,7 +29,7 @@ class Fit:
     Arguments:
         at: Where they are.
         objective: Log joint density there, shape :math:`(B,)`.
-        precision: Curvature :math:`H` in the order z, a, c, shape :math:`(B, n, n)`; positive definite.
+        precision: Curvature :math:`H` in the order z, u, f, a, c, shape :math:`(B, n, n)`; positive definite.
         information: The same without the share of the latent prior: what data and nuisance priors say.
         converged: Whether the predicted gain fell below the tolerance, shape :math:`(B,)`.
         iterations: Evaluations of the joint density, shape :math:`(B,)`.
@@ -95,7 +95,7 @@ class Newton:
             data: B rows; a spectrum may stand in several.
             start: B starts; the label stays as it is.
         """
-        theta = _flatten(start)
+        theta = flatten(start)
         here = self._expand(data, start)
         step = _solve(here)
         length = torch.ones_like(here.objective)
@@ -107,7 +107,7 @@ class Newton:
             if len(active) == 0:
                 break
             trial = theta[active] + length[active, None] * step[active]
-            there = self._expand(data.take(active), _unflatten(trial, start.take(active)))
+            there = self._expand(data.take(active), unflatten(trial, start.take(active)))
             slope = (here.gradient * step).sum(-1)[active]
             enough = here.objective[active] + 1e-4 * length[active] * slope
             better = there.objective >= enough - self._rounding(data, here.objective[active])
@@ -119,7 +119,7 @@ class Newton:
             step[rows] = _solve(there.take(better))
         promise = self._promise(here, step)
         converged = (promise >= 0) & (promise <= self.tolerance)
-        at = _unflatten(theta, start)
+        at = unflatten(theta, start)
         return Fit(at, here.objective, here.curvature, here.information, converged, iterations)
 
     @staticmethod
@@ -133,7 +133,7 @@ class Newton:
 
     def _expand(self, data: Data, at: Parameters) -> _Expansion:
         model, terms = self.model, at.calibration.shape[-1]
-        star, jacobian = model.generator.value_and_jacobian(at.z)
+        star, jacobian = model.star_and_jacobian(at)
         shared = torch.cat([jacobian, star.unsqueeze(1)], 1)
         tilts = star.unsqueeze(1) * model.nuisance.polynomials(model.grid.size, star)[:terms]
         gain = model.gain(data, at.amplitude, at.calibration).expand_as(data.flux)
@@ -155,12 +155,16 @@ class Newton:
         prior = model.latent_prior.curvature(at.z, at.label)
         diagonal = torch.cat(
             [
+                torch.ones_like(at.detail),
+                torch.ones_like(at.foreground),
                 torch.full_like(at.amplitude, model.nuisance.amplitude_sd**-2).unsqueeze(-1),
                 torch.full_like(at.calibration.flatten(1), max(model.nuisance.calibration_sd, 1e-6) ** -2),
             ],
             -1,
         ).double()
-        nuisance = torch.cat([at.amplitude.unsqueeze(-1), at.calibration.flatten(1)], -1).double()
+        nuisance = torch.cat(
+            [at.detail, at.foreground, at.amplitude.unsqueeze(-1), at.calibration.flatten(1)], -1
+        ).double()
         expansion.gradient[:, :dim] += prior.gradient.double()
         if model.volume:
             expansion.gradient[:, :dim] -= _volume_slope(model, at.z).double()
@@ -276,14 +280,15 @@ def _solve(expansion: _Expansion) -> Tensor:
     return torch.cholesky_solve(expansion.gradient.unsqueeze(-1), factor).squeeze(-1)
 
 
-def _flatten(at: Parameters) -> Tensor:
-    return torch.cat([at.z, at.amplitude.unsqueeze(-1), at.calibration.flatten(1)], -1).double()
+def flatten(at: Parameters) -> Tensor:
+    """Parameters as vectors z, u, f, a, c: (B, n), double precision."""
+    parts = (at.z, at.detail, at.foreground, at.amplitude.unsqueeze(-1), at.calibration.flatten(1))
+    return torch.cat(parts, -1).double()
 
 
-def _unflatten(theta: Tensor, like: Parameters) -> Parameters:
-    dim = like.z.shape[-1]
-    z, amplitude, calibration = theta[:, :dim], theta[:, dim], theta[:, dim + 1 :]
-    dtype = like.z.dtype
-    return Parameters(
-        z.to(dtype), amplitude.to(dtype), calibration.to(dtype).reshape(like.calibration.shape), like.label
-    )
+def unflatten(theta: Tensor, like: Parameters) -> Parameters:
+    """The inverse of `flatten`, with the shapes, labels and dtype of other parameters."""
+    sizes = [like.z.shape[1], like.detail.shape[1], like.foreground.shape[1], 1, like.calibration[0].numel()]
+    z, detail, foreground, amplitude, calibration = theta.to(like.z.dtype).split(sizes, 1)
+    calibration = calibration.reshape(like.calibration.shape)
+    return Parameters(z, amplitude[:, 0], calibration, like.label, detail, foreground)

@@ -67,7 +67,8 @@ def fit_map_pyro(
 def _start(model: SpectrumModel, data: Data, label: int) -> dict[str, Tensor]:
     z = model.latent_prior.latents(label).mean(0, keepdim=True).to(data.flux.dtype)
     calibration = data.flux.new_zeros(*data.share.shape, model.nuisance.terms)
-    return {"z": z, "a": data.flux.new_zeros(1), "c": calibration}
+    detail, foreground = data.flux.new_zeros(1, model.rank), data.flux.new_zeros(1, model.foreground)
+    return {"z": z, "a": data.flux.new_zeros(1), "c": calibration, "u": detail, "f": foreground}
 
 
 def _fit_class(
@@ -84,6 +85,7 @@ def _fit_class(
             svi.step(data, label)
             schedule.step()
         mode = {name: value.detach() for name, value in guide(data, label).items()}
-    at = Parameters(mode["z"], mode["a"], mode.get("c", start["c"][..., :0]), label)
+    calibration = mode.get("c", start["c"][..., :0])
+    at = Parameters(mode["z"], mode["a"], calibration, label, mode.get("u"), mode.get("f"))
     with torch.no_grad():
         return at, float(model.log_joint(data, at)[0])

@@ -2,10 +2,9 @@ r"""From a mode of the joint density to a `Posterior`.
 
 About a mode the parameters are taken as normal. Their covariance is :math:`H^{-1}` with the information of the data and, in
 place of the latent prior's curvature at the mode, which is that of a few kernels, the precision of the whole class: where
-the data say little, the error bar must be the prior's and not a kernel's. The flux :math:`f = e^a G(z)` has variance
+the data say little, the error bar must be the prior's and not a kernel's. The flux is :math:`e^a s` with variance
 
-.. math:: \sigma_d^2 = \frac{\partial f_d}{\partial(z, a)}\, \big[H^{-1}\big]_{za}\, \frac{\partial f_d}{\partial(z, a)}^{\!\top}
-          + e^{2a}\, \tau_{Cd}^2 ,
+.. math:: \sigma_d^2 = J_d\, H^{-1} J_d^\top + e^{2a}\, \tau_{Cd}^2, \qquad J_d = \frac{\partial\, e^a s_d}{\partial(z, u, f, a)},
 
 with the generator's discrepancy :math:`\tau_C`, measured on spectra that it was not trained on: a perfect posterior over
 :math:`z` would still be overconfident about the flux. Over several modes, such as those of other classes, the variance is
@@ -24,8 +23,9 @@ from .newton import Fit
 __all__ = ["flux_moments", "summarise", "support_statistic"]
 
 LOW_INFORMATION = 0.5  # median posterior over prior standard deviation above which the prior speaks, not the data
-OUT_OF_SUPPORT = 1.6  # of `support_statistic`; a statistical test holds the share of ordinary stars above it
+OUT_OF_SUPPORT = 1.4  # of `support_statistic`; from the validation split, see docs/quality.md
 BLOCK = 32  # pixels, wider than a line
+SKY = 0.01  # of the flux: what real stars and calibrations differ by from any library
 
 
 def flux_moments(model: SpectrumModel, at: Parameters, information: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -36,13 +36,14 @@ def flux_moments(model: SpectrumModel, at: Parameters, information: Tensor) -> t
         at: The modes, B rows.
         information: What data and nuisance priors say (see `Fit`), shape :math:`(B, n, n)`.
     """
-    star, jacobian = model.generator.value_and_jacobian(at.z)
+    star, jacobian = model.star_and_jacobian(at)
     amplitude = at.amplitude.exp().unsqueeze(-1)
     tangent = amplitude.unsqueeze(-1) * torch.cat([jacobian, star.unsqueeze(1)], 1)
     size = tangent.shape[1]
     prior = torch.stack([model.latent_prior.covariance(k) for k in at.label.tolist()])
     precision = information.clone()
-    precision[:, : size - 1, : size - 1] += torch.linalg.inv(prior)
+    dim = at.z.shape[1]
+    precision[:, :dim, :dim] += torch.linalg.inv(prior)
     covariance = torch.linalg.inv(precision)[:, :size, :size].to(tangent.dtype)
     variance = ((covariance @ tangent) * tangent).sum(1)
     discrepancy = model.discrepancy[at.label]
@@ -81,7 +82,7 @@ def summarise(
     at, scale = fit.at, float(data.scale[0])
     flux, _, prior = flux_moments(model, at, fit.information)
     sigma = _mixed_sigma(model, flux, modes)
-    mean = model.gain(data, at.amplitude, at.calibration) * model.generator(at.z).unsqueeze(1)
+    mean = model.gain(data, at.amplitude, at.calibration) * model.star(at).unsqueeze(1)
     local = model.noise.linearize(data.flux - mean, data.ivar, data.mask)
     residual = torch.where(local.weight > 0, local.xi, torch.nan)[0, : observation.n_exposures].double().cpu().numpy()
     fraction = (sigma / prior).clamp_max(1.0)[0].double().cpu().numpy()
@@ -94,7 +95,7 @@ def summarise(
     meta = {**observation.meta, "model": model.card.get("name", ""), "model_sha256": model.card.get("sha256", "")}
     meta |= {"objective": float(fit.objective[0]), "iterations": int(fit.iterations[0])}
     meta |= {"converged": bool(fit.converged[0]), "amplitude": scale * float(at.amplitude.exp()[0])}
-    meta |= {"support": support, "mode_class": model.classes[int(at.label[0])]}
+    meta |= _foreground(model, fit) | {"support": support, "mode_class": model.classes[int(at.label[0])]}
     probability = torch.softmax(evidence.double(), -1).tolist()
     return Posterior(
         wavelength=observation.wavelength,
@@ -114,21 +115,42 @@ def summarise(
     )
 
 
+def _foreground(model: SpectrumModel, fit: Fit) -> dict[str, float]:
+    """Velocity and reddening of one mode with their standard deviations, as far as the model has them."""
+    nuisance, at = model.nuisance, fit.at
+    if not model.foreground:
+        return {}
+    first = at.z.shape[1] + at.detail.shape[1]
+    variance = torch.linalg.inv(fit.precision[0]).diagonal()[first:]
+    facts, column = {}, 0
+    if nuisance.velocity_sd_kms > 0:
+        sigma = nuisance.velocity_sd_kms * float(variance[column].sqrt())
+        facts |= {"velocity_kms": float(nuisance.velocity_kms(at.foreground)[0]), "velocity_sigma_kms": sigma}
+        column += 1
+    if nuisance.ebv_sd > 0:
+        facts |= {
+            "ebv": float(nuisance.ebv(at.foreground)[0]),
+            "ebv_sigma": nuisance.ebv_sd * float(variance[column].sqrt()),
+        }
+    return facts
+
+
 def support_statistic(model: SpectrumModel, data: Data, fit: Fit, local: Linearization, mean: Tensor) -> float:
     r"""How far the data are from anything that the model can draw.
 
-    The mean over blocks of 32 pixels of :math:`\bar r^2 / (v + \tau^2 / 2)`, with the block's weighted mean residual
-    :math:`\bar r` over pixels and exposures, its variance :math:`v` by ivar, and the discrepancy :math:`\tau` of the class
-    (half of its variance, as neighbouring pixels share only part of it). Outliers count as little as in the fit, so a cosmic
-    ray does not look like an unknown star. About 0.3 to 1 for stars like those of the library.
+    The mean over blocks of 32 pixels of :math:`\bar r^2 / (v + \tau^2 + \kappa^2 f^2)`, with the block's weighted mean
+    residual :math:`\bar r` over pixels and exposures, its variance :math:`v` by ivar, the discrepancy :math:`\tau` of the
+    class and a share :math:`\kappa` of the flux, as if neighbouring pixels shared all of both. Outliers count as little as
+    in the fit, so a cosmic ray does not look like an unknown star. About 1 or less for stars like those of the library.
     """
     weight = data.ivar * local.weight.clamp_max(1.0)
     residual = data.flux - mean
-    tau = (fit.at.amplitude.exp().unsqueeze(-1) * model.discrepancy[fit.at.label]).square()
+    amplitude = fit.at.amplitude.exp().unsqueeze(-1)
+    tau = (amplitude * model.discrepancy[fit.at.label]).square() + (SKY * amplitude * model.star(fit.at)).square()
     total = _blocks(weight.sum(1))
     centre = _blocks((weight * residual).sum(1)) / total.clamp_min(1e-30)
     shared = _blocks(weight.sum(1) * tau) / total.clamp_min(1e-30)
-    ratio = centre.square() / (1 / total.clamp_min(1e-30) + shared / 2)
+    ratio = centre.square() / (1 / total.clamp_min(1e-30) + shared)
     return float(ratio[total > 0].mean()) if bool((total > 0).any()) else 0.0
 
 

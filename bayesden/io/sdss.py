@@ -87,6 +87,7 @@ def read_sdss(path: str | Path, *, grid: Grid | None = None, mask_policy: str = 
         coadd = _coadd(path, hdus, mask_policy)
         spectra = list(_exposures(path, hdus, mask_policy)) or [coadd]
         meta = {"file": path.name, "sha256": sha256, "mask_policy": mask_policy, **_facts(hdus)}
+        meta["velocity_frame"] = "heliocentric"  # the survey has shifted its wavelengths
         if hdus[0].header.get("VACUUM", True) in (False, "F"):
             raise InputError(f"{path}: expected vacuum wavelengths, got VACUUM = F in the primary header")
         unit = str(hdus[0].header.get("BUNIT", FLUX_UNIT)).strip() or FLUX_UNIT

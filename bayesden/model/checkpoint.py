@@ -25,6 +25,7 @@ from .joint import SpectrumModel
 from .local_kde import build_latent_prior
 from .noiseflow import NoiseFlow
 from .nuisance import Nuisance
+from .rest_frame import RestFrame
 
 __all__ = ["DEFAULT_MODEL", "FORMAT", "PARTS", "load_model", "load_part", "read_header", "save_model", "save_part"]
 
@@ -69,6 +70,7 @@ def save_model(model: SpectrumModel, path: str | Path) -> None:
         "noise": model.noise.config,
         "nuisance": asdict(model.nuisance),
         "volume": model.volume,
+        "frame": None if model.frame is None else model.frame.config,
         "card": model.card,
     }
     _write(path, header, {**model.state_dict(), "wavelength": torch.tensor(model.grid.wavelength)})
@@ -179,14 +181,17 @@ def load_model(name: str | Path | None = None, device: str | torch.device = "cpu
     header, tensors = _read(path)
     _expect(path, header, "model")
     try:
+        grid = Grid(tensors.pop("wavelength").numpy())
         model = SpectrumModel(
-            grid=Grid(tensors.pop("wavelength").numpy()),
+            grid=grid,
             class_prior=ClassPrior(tuple(header["classes"])),
             **{content: build(header[content]) for content, build in PARTS.items()},
             nuisance=Nuisance(**header["nuisance"]),
             volume=bool(header["volume"]),
             discrepancy=torch.zeros_like(tensors["discrepancy"]),
             spread=torch.zeros_like(tensors["spread"]),
+            frame=None if header.get("frame") is None else RestFrame(grid, **header["frame"]),
+            factors=torch.zeros_like(tensors["factors"]) if "factors" in tensors else None,
             card={**header["card"], "name": path.stem, "sha256": header["sha256"]},
         )
     except (KeyError, TypeError, ValueError) as error:

@@ -1,14 +1,21 @@
 r"""The joint density of data, latents, nuisances and class: the one place where it is written.
 
 .. math::
-    \log p(y, z, a, c, C) = \log p(C) + \log p(z \mid C) + \log p(a) + \sum_e \Big[\log p(c_e)
-    + \sum_d m_{ed} \log p\big(\epsilon_{ed} \mid \epsilon_{e,d-K:d-1}\big)\Big], \qquad
-    \epsilon_e = y_e - e^{a + \tilde c_e \cdot T}\, G(z)
+    \log p(y, z, u, f, a, c, C) = \log p(C) + \log p(z \mid C) + \log p(u) + \log p(f) + \log p(a)
+    + \sum_e \Big[\log p(c_e) + \sum_d m_{ed} \log p\big(\epsilon_{ed} \mid \epsilon_{e,d-K:d-1}\big)\Big], \qquad
+    \epsilon_e = y_e - e^{a + \tilde c_e \cdot T}\, s
 
-(Kang et al. 2021, eqs. 3 to 7 and 15, with the nuisances of `nuisance.py`). As a batched log-density
+(Kang et al. 2021, eqs. 3 to 7 and 15, with the nuisances of `nuisance.py`). The star is
+
+.. math:: s = R_f\big[G(z) + W_C\, u\big], \qquad u \sim \mathcal N(0, I_R),
+
+with the generator G, the low-rank discrepancy :math:`W_C u` of what it misses in a class (`discrepancy.py`), and the map
+:math:`R_f` from the rest frame to the pixels at velocity and reddening f (`rest_frame.py`); models of Kang et al. have
+neither. As a batched log-density
 (`SpectrumModel.log_joint`) and as a Pyro model (`SpectrumModel.pyro_model`); a test holds the two equal.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
@@ -25,7 +32,8 @@ from .class_prior import ClassPrior
 from .generator import Generator
 from .latent_prior import LatentPrior
 from .noiseflow import NoiseFlow
-from .nuisance import Nuisance
+from .nuisance import Nuisance, chebyshev
+from .rest_frame import RestFrame
 
 __all__ = ["Data", "Parameters", "SpectrumModel"]
 
@@ -108,12 +116,22 @@ class Parameters:
         amplitude: Natural logarithm of the amplitude :math:`a`, shape :math:`(B,)`.
         calibration: Coefficients :math:`c`, shape :math:`(B, E, P + 1)`; zero where an exposure has none.
         label: Class index, shape :math:`(B,)`.
+        detail: Coefficients :math:`u` of the low-rank discrepancy, shape :math:`(B, R)`; none by default.
+        foreground: Standardised velocity and reddening :math:`f`, as far as they are free, shape :math:`(B, F)`; none by
+            default.
     """
 
     z: Tensor
     amplitude: Tensor
     calibration: Tensor
     label: Tensor
+    detail: Tensor | None = None
+    foreground: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("detail", "foreground"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, self.z.new_zeros(len(self.z), 0))
 
     def take(self, rows: Tensor | slice) -> "Parameters":
         """The parameters at an index."""
@@ -132,6 +150,8 @@ class SpectrumModel(nn.Module):
         nuisance: Priors of amplitude and calibration.
         discrepancy: Standard deviation of :math:`s - G(E(s))` over held-out spectra, by class, shape :math:`(K, D)`.
         spread: Standard deviation of the prior's flux, by class, shape :math:`(K, D)`.
+        frame: From the generator's rest frame to the pixels; by default the generator lives on the pixels.
+        factors: :math:`W_C` by class, shape :math:`(K, R, N)`, on the generator's cells; none by default.
         volume: Whether the prior of a class is one of spectra on the generator's manifold, :math:`p(z \mid C)` over the
             volume element, instead of one of latents. For generators that were trained without isometry.
         card: What is known of the model: data, seeds, scores, licence.
@@ -149,8 +169,13 @@ class SpectrumModel(nn.Module):
         spread: Tensor,
         volume: bool = False,
         card: dict | None = None,
+        frame: RestFrame | None = None,
+        factors: Tensor | None = None,
     ) -> None:
         super().__init__()
+        self.frame = frame
+        none = torch.zeros(len(class_prior.classes), 0, generator.size)
+        self.register_buffer("factors", none if factors is None else factors, persistent=factors is not None)
         self.grid, self.nuisance, self.volume, self.card = grid, nuisance, volume, dict(card or {})
         self.class_prior, self.latent_prior = class_prior, latent_prior
         self.generator, self.noise = generator, noise
@@ -167,6 +192,54 @@ class SpectrumModel(nn.Module):
         """Where the parameters are."""
         return self.spread.device
 
+    @property
+    def rank(self) -> int:
+        """Columns R of the low-rank discrepancy."""
+        return self.factors.shape[1]
+
+    @property
+    def foreground(self) -> int:
+        """How many of velocity and reddening are free, F."""
+        return 0 if self.frame is None else self.nuisance.foreground
+
+    def star(self, at: Parameters) -> Tensor:
+        """The star on the pixels, amplitude aside: (B, D)."""
+        flux = self.generator(at.z)
+        if self.rank:
+            flux = flux + torch.einsum("br,brn->bn", at.detail, self.factors[at.label].to(flux.dtype))
+        if self.frame is None:
+            return flux
+        velocity, ebv = self.nuisance.velocity_kms(at.foreground), self.nuisance.ebv(at.foreground)
+        return self.frame(flux.unsqueeze(1), velocity, ebv)[:, 0] * self.nuisance.tilt(at.foreground, self.grid.size)
+
+    def star_and_jacobian(self, at: Parameters) -> tuple[Tensor, Tensor]:
+        """The star (B, D) and its derivatives by z, u and f, (B, L + R + F, D)."""
+        flux, jacobian = self.generator.value_and_jacobian(at.z)
+        if self.rank:
+            factors = self.factors[at.label].to(flux.dtype)
+            flux = flux + torch.einsum("br,brn->bn", at.detail, factors)
+            jacobian = torch.cat([jacobian, factors], 1)
+        if self.frame is None:
+            return flux, jacobian
+        velocity, ebv = self.nuisance.velocity_kms(at.foreground), self.nuisance.ebv(at.foreground)
+        moving = self.nuisance.velocity_sd_kms > 0
+        rows = self.frame.bins(self.frame.shift(torch.cat([flux.unsqueeze(1), jacobian], 1), velocity, slope=moving))
+        seen = self.frame.dust(ebv) * self.nuisance.tilt(at.foreground, self.grid.size)
+        rows = rows * seen.unsqueeze(1)
+        star, rows = rows[:, 0], rows[:, 1:]
+        if moving:
+            rows[:, -1] *= self.nuisance.velocity_sd_kms
+        return star, torch.cat([rows, star.unsqueeze(1) * self._smooth_slopes(star)], 1)
+
+    def _smooth_slopes(self, like: Tensor) -> Tensor:
+        """Derivatives of the logarithm of the star by reddening and shared calibration terms: (F', D)."""
+        rows = []
+        if self.nuisance.ebv_sd > 0:
+            rows.append(-0.4 * math.log(10) * self.nuisance.ebv_sd * self.frame.extinction.to(like.dtype)[None])
+        if self.nuisance.tilts:
+            rows.append(self.nuisance.tilt_sd * chebyshev(self.grid.size, self.nuisance.tilts, like)[1:])
+        return torch.cat(rows) if rows else like.new_zeros(0, self.grid.size)
+
     def gain(self, data: Data, amplitude: Tensor, calibration: Tensor) -> Tensor:
         r"""The factor :math:`e^{a + \tilde c_e \cdot T}`, shape :math:`(B, E, D)`; :math:`(B, E, 1)` without terms."""
         exponent = amplitude[:, None, None].expand(*data.share.shape, 1)
@@ -180,6 +253,7 @@ class SpectrumModel(nn.Module):
         total = self.class_prior.log_prob[at.label] + self.latent_prior.log_prob(at.z, at.label)
         zero = at.amplitude.new_zeros(())  # in its dtype
         total = total + dist.Normal(zero, self.nuisance.amplitude_sd).log_prob(at.amplitude)
+        total = total - 0.5 * (_square(at.detail) + _square(at.foreground))
         if self.volume:
             total = total - self.generator.log_volume(at.z)
         if at.calibration.shape[-1]:
@@ -189,7 +263,7 @@ class SpectrumModel(nn.Module):
 
     def log_likelihood(self, data: Data, at: Parameters) -> Tensor:
         r"""Log-density of every pixel, 0 where it does not count, shape :math:`(B, E, D)`."""
-        mean = self.gain(data, at.amplitude, at.calibration) * self.generator(at.z).unsqueeze(1)
+        mean = self.gain(data, at.amplitude, at.calibration) * self.star(at).unsqueeze(1)
         return self.noise.log_prob(data.flux - mean, data.ivar, data.mask)
 
     def log_joint(self, data: Data, at: Parameters) -> Tensor:
@@ -198,7 +272,7 @@ class SpectrumModel(nn.Module):
         return self.log_prior(data, at).double() + likelihood
 
     def pyro_model(self, data: Data, label: Tensor | None = None) -> Tensor:
-        """The same density as a Pyro model: sites ``C`` (unless `label` is given), ``z``, ``a``, ``c`` and ``y``.
+        """The same density as a Pyro model: sites ``C`` (unless `label` is given), ``z``, ``u``, ``f``, ``a``, ``c``, ``y``.
 
         Returns:
             The flux of the star, shape :math:`(B, D)`, in units of the scale.
@@ -217,10 +291,20 @@ class SpectrumModel(nn.Module):
                 normal = dist.Normal(zero, self.nuisance.calibration_sd)
                 shape = (n, exposures, self.nuisance.terms)
                 calibration = pyro.sample("c", normal.expand(shape).mask((data.share > 0).unsqueeze(-1)).to_event(2))
-            star = self.generator(z)
+            detail, foreground = zero.expand(n, 0), zero.expand(n, 0)
+            if self.rank:
+                detail = pyro.sample("u", dist.Normal(zero, 1.0).expand((n, self.rank)).to_event(1))
+            if self.foreground:
+                foreground = pyro.sample("f", dist.Normal(zero, 1.0).expand((n, self.foreground)).to_event(1))
+            star = self.star(Parameters(z, amplitude, calibration, label, detail, foreground))
             mean = self.gain(data, amplitude, calibration) * star.unsqueeze(1)
             pyro.sample("y", _Exposures(self.noise, mean, data.ivar, data.mask), obs=data.flux)
         return amplitude.exp().unsqueeze(-1) * star
+
+
+def _square(normal: Tensor) -> Tensor:
+    r""":math:`|x|^2 + n \log 2\pi` of standard normal parameters (B, n): minus twice their log-density, (B,)."""
+    return normal.square().sum(-1) + normal.shape[-1] * math.log(2 * math.pi)
 
 
 class _Latents(dist.TorchDistribution):

@@ -65,6 +65,31 @@ class LatentPrior(nn.Module, ABC):
         r"""The kernels' centres of a class, shape :math:`(n_C, L)`."""
 
     @abstractmethod
+    def kernels(self, k: int) -> tuple[Tensor, Tensor]:
+        r"""Centres of a class's kernels and roots :math:`R_i` of their precisions :math:`R_i^\top R_i`: (n, L), (n, L, L)."""
+
+    def product(self, k: int, shift: Tensor, precision: Tensor) -> tuple[Tensor, Tensor]:
+        r"""The density of a class times :math:`\exp(\eta \cdot z - \tfrac12 z^\top \Lambda z)`, a likelihood: again kernels.
+
+        Arguments:
+            k: The class.
+            shift: :math:`\eta`, shape :math:`(L,)`.
+            precision: :math:`\Lambda`, shape :math:`(L, L)`, positive semi-definite.
+
+        Returns:
+            Log weights of the kernels, shape :math:`(n,)`, up to a constant, and their means, shape :math:`(n, L)`.
+        """
+        centres, roots = (x.double() for x in self.kernels(k))
+        own = roots.mT @ roots
+        pull = (own @ centres.unsqueeze(-1)).squeeze(-1)
+        factor = torch.linalg.cholesky(own + precision)
+        total = pull + shift
+        mean = torch.cholesky_solve(total.unsqueeze(-1), factor).squeeze(-1)
+        log_det = [x.diagonal(dim1=1, dim2=2).abs().log().sum(-1) for x in (roots, factor)]
+        weight = log_det[0] - log_det[1] + 0.5 * (total * mean).sum(-1) - 0.5 * (pull * centres).sum(-1)
+        return weight, mean
+
+    @abstractmethod
     def _kernel_covariance(self, k: int) -> Tensor:
         """Mean covariance of the kernels of a class, shape (L, L), float64."""
 
@@ -169,6 +194,10 @@ class KDEPrior(LatentPrior):
             prior.whitener[k] = torch.linalg.inv(factor) / h
             prior.points[prior._slice(k)] = (white / h).float()
         return prior
+
+    def kernels(self, k: int) -> tuple[Tensor, Tensor]:
+        """See `LatentPrior.kernels`."""
+        return self.latents(k), self.whitener[k].expand(self.counts[k], -1, -1)
 
     def _kernel_covariance(self, k: int) -> Tensor:
         root = torch.linalg.inv(self.whitener[k].double())

@@ -70,6 +70,10 @@ class LocalKDEPrior(LatentPrior):
         r"""The kernels' centres of a class, shape :math:`(n_C, L)`."""
         return self.centres[self._slice(k)]
 
+    def kernels(self, k: int) -> tuple[Tensor, Tensor]:
+        """See `LatentPrior.kernels`."""
+        return self.latents(k), self.roots[self._slice(k)]
+
     def _kernel_covariance(self, k: int) -> Tensor:
         roots = torch.linalg.inv(self.roots[self._slice(k)].double())
         return (roots @ roots.mT).mean(0)

@@ -20,7 +20,7 @@ from ..io import write_spec
 from ..io.sdss_write import ArmSpectrum, coadd_arms
 from ..io.sppixmask import SPPIXMASK
 from ..model.checkpoint import load_model
-from ..model.joint import SpectrumModel
+from ..model.joint import Parameters, SpectrumModel
 from ..model.noiseflow import NoiseFlow
 
 __all__ = ["draw_star", "example_arms", "write_example"]
@@ -33,9 +33,12 @@ MEAN_FLUX = 8.0  # 1e-17 erg/cm²/s/Å: a star of about 19 mag
 
 
 def draw_star(model: SpectrumModel, spectral_class: str, random: torch.Generator) -> NDArray:
-    """One noise-free spectrum from the prior of a class, shape (D,), mean |flux| = 1."""
+    """One noise-free spectrum from the prior of a class, velocity and dust included, shape (D,), mean |flux| = 1."""
     label = torch.tensor([model.classes.index(spectral_class)])
-    flux = model.generator(model.latent_prior.sample(label, random))[0].double().numpy()
+    z = model.latent_prior.sample(label, random)
+    detail, foreground = (torch.randn(1, n, generator=random) for n in (model.rank, model.foreground))
+    at = Parameters(z, z.new_zeros(1), z.new_zeros(1, 1, 0), label, detail, foreground)
+    flux = model.star(at)[0].double().numpy()
     return flux / np.abs(flux).mean()
 
 

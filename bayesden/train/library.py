@@ -161,6 +161,7 @@ def build_library(
     ebv_max: float = 0.5,
     calibration: float = 0.01,
     top: int = 200,
+    rest: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Library:
     """Build a training library from a folder of SDSS spec files or of template files.
@@ -175,6 +176,8 @@ def build_library(
         ebv_max: E(B-V) is uniform from 0 to this.
         calibration: Standard deviation of each of three smooth flux-calibration terms.
         top: Spectra to keep of each subclass, best r-band signal-to-noise ratio first.
+        rest: Whether the spectra are those of stars at rest, without dust and calibration errors; `grid` is then that of a
+            `RestFrame`'s cells.
         progress: Called with (done, total).
 
     Returns:
@@ -188,11 +191,11 @@ def build_library(
         found = "a file" if folder.exists() else "nothing"
         raise InputError(f"{folder}: expected a folder of spec or template files, found {found}")
     if any(folder.rglob("spec-*.fits*")):
-        recipe = {"source": "survey", "top": top}
-        draws = spectra_from_survey(folder, grid, top=top, progress=progress)
+        recipe = {"source": "survey", "top": top, "rest": rest}
+        draws = spectra_from_survey(folder, grid, top=top, rest=rest, progress=progress)
     else:
         recipe = {"seed": seed, "per_class": per_class, "velocity_kms": velocity_kms, "ebv_max": ebv_max}
-        recipe |= {"calibration": calibration}
+        recipe |= {"calibration": calibration, "rest": rest}
         draws = spectra_from_templates(folder, grid, **recipe, progress=progress)
         recipe |= {"source": "templates"}
     return Library(grid, draws.flux, draws.label, draws.name, draws.parameters, draws.sources, recipe)

@@ -1,6 +1,7 @@
 """What the library says about a trained generator: the latents' density, the discrepancy, the spread of the flux."""
 
 import zlib
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -8,14 +9,16 @@ from torch import Tensor
 from ..errors import InputError
 from ..model.class_prior import ClassPrior
 from ..model.generator import Generator
-from ..model.joint import SpectrumModel
+from ..model.joint import Parameters, SpectrumModel
 from ..model.latent_prior import KDEPrior, LatentPrior
 from ..model.local_kde import LocalKDEPrior
 from ..model.noiseflow import NoiseFlow
 from ..model.nuisance import Nuisance
+from ..model.rest_frame import RestFrame
+from .discrepancy import fit_discrepancy
 from .library import Library
 
-__all__ = ["assemble", "fit_prior", "flux_statistics"]
+__all__ = ["assemble", "fit_prior", "prior_spread"]
 
 FOLDS = 5
 
@@ -57,22 +60,23 @@ def fit_prior(
 
 
 @torch.no_grad()
-def flux_statistics(library: Library, generator: Generator, prior: LatentPrior) -> tuple[Tensor, Tensor]:
-    r"""By class and pixel: how far held-out spectra are from the generator, and how far the prior's spectra spread.
+def prior_spread(model: SpectrumModel, seed: int = 0) -> Tensor:
+    """Standard deviation of the prior's flux, by class and pixel, amplitude aside; shape (K, D), mean |flux| = 1."""
+    random, spread = torch.Generator().manual_seed(seed), []
+    for k in range(len(model.classes)):
+        z = model.latent_prior.latents(k)
+        label, none = torch.full((len(z),), k), z.new_zeros(len(z), 0, 0)
+        detail = torch.randn(len(z), model.rank, generator=random)
+        foreground = torch.randn(len(z), model.foreground, generator=random)
+        foreground = foreground.clamp(-3, 3)  # a fourth sigma would leave the cells
+        draws = [model.star(at) for at in _rows(Parameters(z, z[:, 0], none, label, detail, foreground))]
+        spread.append(torch.cat(draws).std(0))
+    return torch.stack(spread)
 
-    Returns:
-        Discrepancy and spread, each :math:`(K, D)`, in units of mean |flux| = 1. The discrepancy is the root mean square
-        of :math:`s - G(E(s))` over the validation split (the training split, where a class has none there).
-    """
-    held_out, train = library.subset("validation"), library.subset("train")
-    discrepancy, spread = [], []
-    for k in range(len(library.classes)):
-        rows = held_out.flux[held_out.label == k]
-        flux = torch.from_numpy(rows if len(rows) else train.flux[train.label == k])
-        error = generator(generator.encode(flux)) - flux
-        discrepancy.append(error.square().mean(0).sqrt())
-        spread.append(generator(prior.latents(k)).std(0))
-    return torch.stack(discrepancy), torch.stack(spread)
+
+def _rows(at: Parameters, size: int = 64) -> Iterator[Parameters]:
+    for first in range(0, len(at.z), size):
+        yield at.take(slice(first, first + size))
 
 
 def assemble(
@@ -83,21 +87,46 @@ def assemble(
     prior: LatentPrior | None = None,
     nuisance: Nuisance | None = None,
     volume: bool = False,
+    frame: RestFrame | None = None,
+    rank: int = 0,
     card: dict | None = None,
 ) -> SpectrumModel:
-    """Join trained parts into a model; fits the latent prior if none is given. Arguments as in `SpectrumModel`."""
+    """Join trained parts into a model.
+
+    Arguments:
+        library: What the generator was trained on.
+        generator: The generator.
+        noise: The noise on the pixels.
+        prior: The latents' density; fitted if None.
+        nuisance: As in `SpectrumModel`.
+        volume: As in `SpectrumModel`.
+        frame: From the library's cells, if it is one of stars at rest, to the pixels.
+        rank: Factors of the inferred discrepancy.
+        card: As in `SpectrumModel`.
+
+    Raises:
+        InputError: if the library is not on the frame's cells.
+    """
+    if frame is not None and library.grid != frame.cells:
+        raise InputError("library: expected stars at rest on the cells of the model's frame, got another grid")
     prior = prior or fit_prior(library, generator)
-    discrepancy, spread = flux_statistics(library, generator, prior)
+    factors, remainder = fit_discrepancy(library, generator, rank)
+    if frame is not None:
+        seen = frame(remainder.square().unsqueeze(1), torch.zeros(len(remainder)), torch.zeros(len(remainder)))
+        remainder = seen[:, 0].clamp_min(0).sqrt()
     model = SpectrumModel(
-        library.grid,
+        library.grid if frame is None else frame.grid,
         ClassPrior(library.classes),
         generator,
         prior,
         noise,
         nuisance or Nuisance(),
-        discrepancy,
-        spread,
-        volume,
-        card,
+        discrepancy=remainder,
+        spread=torch.zeros_like(remainder),
+        volume=volume,
+        card=card,
+        frame=frame,
+        factors=factors if rank else None,
     )
+    model.spread.copy_(prior_spread(model))
     return model.eval().requires_grad_(False)

@@ -54,7 +54,7 @@ def _object(observation: Observation) -> str:
 
 
 def spectra_from_survey(
-    folder: Path, grid: Grid, *, top: int, progress: Callable[[int, int], None] | None = None
+    folder: Path, grid: Grid, *, top: int, rest: bool = False, progress: Callable[[int, int], None] | None = None
 ) -> Draws:
     """The `top` spectra of highest r-band signal-to-noise ratio in each subclass of the ten classes.
 
@@ -62,6 +62,7 @@ def spectra_from_survey(
         folder: Searched for ``spec-*.fits`` with all its sub-folders.
         grid: The pixels.
         top: Spectra to keep of each subclass.
+        rest: Whether to undo the shift that the survey measured; dust and calibration stay.
         progress: Called with (done, total).
 
     Raises:
@@ -74,6 +75,9 @@ def spectra_from_survey(
             progress(done, len(paths))
         try:
             observation = read(path, grid=grid)
+            if rest:
+                moving = Grid(grid.wavelength * (1 + float(observation.meta.get("z", 0.0))))
+                observation = read(path, grid=moving)
         except InputError:
             continue  # one damaged file of a survey costs itself and no other
         is_star = str(observation.meta.get("class", "STAR")).upper() == "STAR"  # galaxies have an 'AGN', a 'BROADLINE'

@@ -144,18 +144,22 @@ def spectra_from_templates(
     velocity_kms: float,
     ebv_max: float,
     calibration: float,
+    rest: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Draws:
     """Draw spectra from the template files of a folder; arguments as in `library.build_library`."""
     templates = read_templates(folder, grid)
     observe = _Observer(templates.wavelength, grid)
+    seen = 0.0 if rest else 1.0
     flux, label, name, velocity, reddening = [], [], [], [], []
     for spectral_class in templates.classes:
         sampler = _ClassSampler(templates, spectral_class)
         for object_name, draw in sampler.objects(per_class, seed):
             rng = _object_seed(seed, object_name, draw)
-            v, e = rng.uniform(-velocity_kms, velocity_kms), rng.uniform(0, ebv_max)
-            flux.append(observe(sampler.draw(object_name, rng), v, e, rng.normal(0, calibration, 3)).astype(np.float32))
+            # drawn at rest too, so that the star itself is the same
+            v, e = seen * rng.uniform(-velocity_kms, velocity_kms), seen * rng.uniform(0, ebv_max)
+            star = sampler.draw(object_name, rng)
+            flux.append(observe(star, v, e, seen * rng.normal(0, calibration, 3)).astype(np.float32))
             label.append(CLASSES.index(spectral_class))
             name.append(object_name)
             velocity.append(v)

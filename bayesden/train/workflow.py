@@ -14,6 +14,9 @@ from ..model.checkpoint import load_part, read_header
 from ..model.generator import Generator
 from ..model.joint import SpectrumModel
 from ..model.latent_prior import LatentPrior
+from ..model.nuisance import Nuisance
+from ..model.rest_frame import RestFrame
+from ..simulation.effects import extinction_curve
 from ..spectrum import Grid
 from .generator import fit_generator, reconstruction_loss
 from .library import Library, build_library
@@ -30,6 +33,7 @@ __all__ = [
     "noise_samples",
     "prior_table",
     "reconstruction_table",
+    "rest_frame",
     "train_model",
 ]
 
@@ -46,6 +50,9 @@ class Recipe:
         prior: Arguments of `fit_prior`.
         noise: Arguments of `fit_noise`.
         volume: Whether the joint density has the volume term (see `SpectrumModel`).
+        rest: Arguments of `RestFrame` for a model of stars at rest; None for one of stars as they are seen.
+        rank: Factors of the inferred discrepancy.
+        nuisance: Arguments of `Nuisance`.
         per_class: Spectra to draw for each class from template files.
         top: Spectra of each subclass to keep from a survey's files.
         seed: Seed of everything.
@@ -55,17 +62,24 @@ class Recipe:
     prior: dict = field(default_factory=dict)
     noise: dict = field(default_factory=dict)
     volume: bool = False
+    rest: dict | None = None
+    rank: int = 0
+    nuisance: dict = field(default_factory=dict)
     per_class: int = 3000
     top: int = 200
     seed: int = 0
 
 
 NETWORK = {"kind": "basis", "components": 128, "hidden": (256, 512), "epochs": 300}  # the defaults, spelt out for cards
+FOREGROUND = {"velocity_sd_kms": 200.0, "ebv_mean": 0.2, "ebv_sd": 0.2, "tilt_sd": 0.02}
 RECIPES = {
     "default": Recipe(
-        generator={**NETWORK, "latent_dim": 8},
+        generator={**NETWORK, "latent_dim": 8, "epochs": 200},
         prior={"kind": "local-kde"},
         noise={"kind": "robust"},
+        rest={"step": 2.302585e-4, "reach_kms": 1000.0},
+        rank=12,
+        nuisance=FOREGROUND,
     ),
     # L = 3, isometry on, noise and kernels as published; the paper does not give the isometry term's weight
     "kang2021": Recipe(
@@ -148,13 +162,20 @@ def library_card(library: Library) -> dict:
     }
 
 
-def _load_parts(parts: Mapping[str, str | Path], library: Library) -> tuple[dict[str, nn.Module], dict[str, dict]]:
+def rest_frame(grid: Grid, **options: float) -> RestFrame:
+    """The frame of a model of stars at rest on some pixels, with the dust of the Milky Way; options as in `RestFrame`."""
+    return RestFrame(grid, extinction=extinction_curve(grid.wavelength), **options)
+
+
+def _load_parts(
+    parts: Mapping[str, str | Path], library: Library, grid: Grid
+) -> tuple[dict[str, nn.Module], dict[str, dict]]:
     """Fitted parts and what their files say, after a check that they belong together and to the library."""
     headers = {content: read_header(path) for content, path in parts.items()}
     loaded = {content: load_part(content, path) for content, path in parts.items()}
-    for content in ("generator", "noise"):
-        if content in loaded and loaded[content].size != library.grid.size:
-            came = f"{library.grid.size} as the library has, got {loaded[content].size}"
+    for content, pixels, where in (("generator", library.grid, "library"), ("noise", grid, "model")):
+        if content in loaded and loaded[content].size != pixels.size:
+            came = f"{pixels.size} as the {where} has, got {loaded[content].size}"
             raise InputError(f"{parts[content]}: {content}: expected a number of pixels of {came}")
     if "latent_prior" in loaded:
         path, prior = parts["latent_prior"], loaded["latent_prior"]
@@ -197,10 +218,11 @@ def train_model(
     """Train every part of a model that is not given, and join them.
 
     Arguments:
-        library: A library, or a folder to build it from (see `build_library`).
+        library: A library, or a folder to build it from (see `build_library`). From a library of stars as they are seen comes
+            a model of such stars, whatever the recipe says of a rest frame.
         noise_files: Spec files with at least two exposures each, whose residuals the noise is fitted on.
         recipe: What to train; the name of one of `RECIPES`, or your own.
-        grid: The pixels of a library that is built here; by default those of the paper.
+        grid: The model's pixels; by default those of the paper, or of a library of stars as they are seen.
         parts: Files of parts that were fitted already, by content: `generator`, `latent_prior`, `noise`.
         progress: Called with (stage, done, total).
 
@@ -215,14 +237,19 @@ def train_model(
     if bool(noise_files) == ("noise" in (parts or {})):
         came = "both" if noise_files else "neither"
         raise InputError(f"noise: expected either spec files to fit it on, or one that was fitted already, got {came}")
+    grid = grid or Grid.uniform()
+    moving = isinstance(library, Library) and not library.recipe.get("rest")  # as seen, not at rest
+    frame = None if recipe.rest is None or moving else rest_frame(grid, **recipe.rest)
     report, used = progress or (lambda stage, done, total: None), asdict(recipe)
     if isinstance(library, Library):
         used = {key: value for key, value in used.items() if key not in ("per_class", "top")}
     else:
-        options = {"grid": grid, "per_class": recipe.per_class, "top": recipe.top, "seed": recipe.seed}
-        library = build_library(library, **options, progress=lambda i, n: report("library", i, n))
-    given, cards = _load_parts(parts or {}, library)
-    samples = noise_samples(noise_files, library.grid) if noise_files else None
+        cells = grid if frame is None else frame.cells
+        options = {"per_class": recipe.per_class, "top": recipe.top, "seed": recipe.seed, "rest": frame is not None}
+        library = build_library(library, grid=cells, **options, progress=lambda i, n: report("library", i, n))
+    pixels = library.grid if frame is None else grid
+    given, cards = _load_parts(parts or {}, library, pixels)
+    samples = noise_samples(noise_files, pixels) if noise_files else None
     generator = given.get("generator")
     if generator is None:
         fitted = fit_generator(
@@ -240,7 +267,9 @@ def train_model(
         scores["noise_scale_over_pipeline"] = scale_ratio(noise, samples)
     sources = [Source.of(Path(path), "SDSS public data") for path in noise_files]
     card = _card(library, used, sources, cards, scores)
-    return assemble(library, generator, noise, prior=prior, volume=recipe.volume, card=card)
+    nuisance = Nuisance(**recipe.nuisance)
+    options = {"nuisance": nuisance, "volume": recipe.volume, "frame": frame, "rank": recipe.rank}
+    return assemble(library, generator, noise, prior=prior, card=card, **options)
 
 
 def noise_samples(paths: Sequence[str | Path], grid: Grid) -> NoiseSamples:

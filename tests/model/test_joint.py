@@ -29,7 +29,8 @@ def point(model: SpectrumModel, data: Data, seed: int = 0) -> Parameters:
     z = model.latent_prior.sample(torch.arange(n) % 3, random)
     calibration = 0.04 * torch.randn(n, exposures, terms, generator=random) * (data.share > 0).unsqueeze(-1)
     amplitude = 0.3 * torch.randn(n, generator=random)
-    return Parameters(z, amplitude.to(z.dtype), calibration.to(z.dtype), torch.arange(n) % 3)
+    detail, foreground = (torch.randn(n, m, generator=random).to(z) for m in (model.rank, model.foreground))
+    return Parameters(z, amplitude.to(z), calibration.to(z), torch.arange(n) % 3, detail, foreground)
 
 
 def ragged(model: SpectrumModel, draw: Callable, most: int) -> list[Observation]:
@@ -45,12 +46,13 @@ def ragged(model: SpectrumModel, draw: Callable, most: int) -> list[Observation]
 
 def trace_log_joint(model: SpectrumModel, data: Data, at: Parameters, *, given: bool) -> torch.Tensor:
     """Log-density of each spectrum under the Pyro model, class sampled or given."""
-    sites = {"C": at.label, "z": at.z, "a": at.amplitude, "c": at.calibration}
+    sites = {"C": at.label, "z": at.z, "a": at.amplitude, "c": at.calibration, "u": at.detail, "f": at.foreground}
     conditioned = poutine.condition(model.pyro_model, {k: v for k, v in sites.items() if k != "C" or not given})
     trace = poutine.trace(conditioned).get_trace(data, at.label if given else None)
     trace.compute_log_prob()
     observed = {name for name, site in trace.nodes.items() if site["type"] == "sample" and name != "spectra"}
     expected = {"C", "z", "a", "y"} | ({"c"} if at.calibration.shape[-1] else set())
+    expected |= ({"u"} if model.rank else set()) | ({"f"} if model.foreground else set())
     assert observed == expected | ({"volume"} if model.volume else set())
     return sum(trace.nodes[name]["log_prob"] for name in observed)
 
@@ -73,6 +75,54 @@ def test_the_pyro_trace_has_the_same_log_joint(
     torch.testing.assert_close(
         trace_log_joint(model, data, at, given=given), model.log_joint(data, at), rtol=1e-9, atol=1e-9
     )
+
+
+@pytest.mark.parametrize("most", [1, 3], ids=["E=1", "E=1..3"])
+def test_the_pyro_trace_of_stars_that_move_has_the_same_log_joint(
+    moving_model: Callable, draw: Callable, most: int
+) -> None:
+    model = moving_model().double()
+    data = to_double(Data.stack(ragged(model, draw, most)))
+    at = point(model, data)
+    torch.testing.assert_close(
+        trace_log_joint(model, data, at, given=False), model.log_joint(data, at), rtol=1e-9, atol=1e-9
+    )
+
+
+FOREGROUNDS = {
+    "all": {},
+    "no velocity": {"velocity_sd_kms": 0.0},
+    "fixed dust": {"ebv_sd": 0.0},
+    "no tilt": {"tilt_sd": 0.0},
+    "none": {"velocity_sd_kms": 0.0, "ebv_sd": 0.0, "tilt_sd": 0.0},
+}
+
+
+@pytest.mark.parametrize("without", FOREGROUNDS.values(), ids=FOREGROUNDS)
+def test_the_jacobian_of_the_star_is_that_of_autograd(moving_model: Callable, draw: Callable, without: dict) -> None:
+    model = moving_model().double()
+    model.nuisance = replace(model.nuisance, **without)
+    data = to_double(Data.stack(draw(model, [0, 1])))
+    at = point(model, data)
+    assert at.foreground.shape[1] == model.foreground == 5 - sum({"tilt_sd": 3}.get(key, 1) for key in without)
+    star, jacobian = model.star_and_jacobian(at)
+    torch.testing.assert_close(star, model.star(at))
+
+    def of(z: torch.Tensor, u: torch.Tensor, f: torch.Tensor) -> torch.Tensor:
+        return model.star(replace(at, z=z, detail=u, foreground=f)).sum(0)
+
+    parts = torch.autograd.functional.jacobian(of, (at.z, at.detail, at.foreground))
+    expected = torch.cat([part.permute(1, 2, 0) for part in parts], 1)
+    torch.testing.assert_close(jacobian, expected, rtol=1e-6, atol=1e-9)
+
+
+def test_dust_of_zero_width_is_fixed_at_its_mean(moving_model: Callable, draw: Callable) -> None:
+    model = moving_model().double()
+    at = point(model, Data.stack(draw(model, [0, 1])))
+    free = replace(at, foreground=at.foreground * torch.tensor([1.0, 0, 1, 1, 1]))
+    fixed = moving_model(nuisance=replace(model.nuisance, ebv_sd=0.0)).double()
+    without = replace(at, foreground=at.foreground[:, [0, 2, 3, 4]])
+    torch.testing.assert_close(fixed.star(without), model.star(free))
 
 
 def test_the_joint_is_the_sum_of_its_parts_written_out(toy_model: Callable, draw: Callable) -> None:

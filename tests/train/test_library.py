@@ -246,7 +246,7 @@ def test_the_best_spectra_of_each_subclass_are_kept(tmp_path: Path) -> None:
     labels = dict(zip(library.name.tolist(), (CLASSES[k] for k in library.label), strict=True))
     assert labels["sdss/spec-3-1-0001"] == "WD" and labels["sdss/spec-1-1-0001"] == "F"
     np.testing.assert_allclose(np.abs(library.flux).mean(1), 1, rtol=1e-5)
-    assert len(library.sources) == 5 and library.recipe == {"source": "survey", "top": 2}
+    assert len(library.sources) == 5 and library.recipe == {"source": "survey", "top": 2, "rest": False}
 
 
 def test_a_survey_without_stars_is_refused(tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ import torch
 from bayesden.errors import InputError
 from bayesden.model.generator import BasisGenerator, Generator
 from bayesden.model.noiseflow import NoiseFlow
+from bayesden.train.discrepancy import fit_discrepancy
 from bayesden.train.generator import fit_generator
 from bayesden.train.library import Library
-from bayesden.train.prior import assemble, fit_prior, flux_statistics
+from bayesden.train.prior import assemble, fit_prior
 
 
 @pytest.fixture(scope="module")
@@ -38,16 +39,18 @@ def test_the_kernels_are_the_latents_of_the_training_split(data: Library, genera
     assert fit_prior(data, generator, kernels=7).counts == [7, 7, 7]
 
 
-def test_discrepancy_and_spread_are_what_they_say(data: Library, generator: Generator) -> None:
-    prior = fit_prior(data, generator)
-    discrepancy, spread = flux_statistics(data, generator, prior)
-    assert discrepancy.shape == spread.shape == (3, 64)
+def test_what_the_generator_misses_is_split_into_factors_and_a_remainder(data: Library, generator: Generator) -> None:
+    none, total = fit_discrepancy(data, generator, 0)
+    factors, remainder = fit_discrepancy(data, generator, 2)
+    assert none.shape == (3, 0, 64) and factors.shape == (3, 2, 64) and remainder.shape == total.shape == (3, 64)
     held_out = data.subset("validation")
     for k in range(3):
         flux = torch.from_numpy(held_out.flux[held_out.label == k])
         error = generator(generator.encode(flux)) - flux
-        torch.testing.assert_close(discrepancy[k], error.square().mean(0).sqrt())
-    assert (spread > 0).all() and spread.mean() > discrepancy.mean()
+        torch.testing.assert_close(total[k], error.square().mean(0).sqrt())
+    assert (remainder.square().mean(1) < 0.7 * total.square().mean(1)).all()
+    gram = factors @ factors.mT
+    assert torch.allclose(gram, torch.diag_embed(gram.diagonal(dim1=1, dim2=2)), atol=1e-6 * float(gram.max()))
 
 
 def test_the_parts_make_a_model(data: Library, generator: Generator) -> None:

@@ -1,6 +1,7 @@
 r"""Spectra drawn from a trained model: class, then latents, then the generator (ancestral draws).
 
-.. math:: C \sim p(C), \qquad z \mid C \sim \frac{1}{n_C}\sum_i \mathcal N(z_i, P_i^{-1}), \qquad s = G(z)
+.. math:: C \sim p(C), \qquad z \mid C \sim \frac{1}{n_C}\sum_i \mathcal N(z_i, P_i^{-1}), \qquad u \sim \mathcal N(0, I), \qquad
+          s = G(z) + W_C\, u
 
 with each kernel picked by a uniform number and its normal numbers from uniform ones by the inverse of their distribution
 function. The generator's pixels hold means, :math:`s_i`; between pixel edges the flux is the parabola with that mean and with
@@ -22,8 +23,6 @@ from torch import Tensor
 from ...errors import InputError
 from ...model.generator import Generator
 from ...model.joint import SpectrumModel
-from ...model.latent_prior import KDEPrior, LatentPrior
-from ...model.local_kde import LocalKDEPrior
 
 __all__ = ["GeneratorGrid"]
 
@@ -39,9 +38,10 @@ class GeneratorGrid:
         label: One honest line.
         unit: Unit of the flux.
         loglam: :math:`\log_{10}` of the vacuum wavelength in Å, shape :math:`(N,)`, uniform.
-        parameters: `class` (its index among the model's), `z1` to `zL`.
+        parameters: `class` (its index among the model's), `z1` to `zL`, and `u1` to `uR` where the model has a low-rank part.
         classes: Names of the model's K classes.
         generator: :math:`G`.
+        factors: The low-rank parts :math:`W_C`, shape :math:`(K, R, N')`.
         portion: Cumulative probability of the classes, shape :math:`(K,)`.
         counts: Kernels of each class, shape :math:`(K,)`.
         centre: Where the kernels are, class by class, shape :math:`(n, L)`, double precision.
@@ -57,6 +57,7 @@ class GeneratorGrid:
     parameters: tuple[str, ...]
     classes: tuple[str, ...]
     generator: Generator
+    factors: Tensor
     portion: Tensor
     counts: Tensor
     centre: Tensor
@@ -79,26 +80,29 @@ class GeneratorGrid:
         Raises:
             InputError: if the step is not positive, or wider than the model's pixels.
         """
-        pixels = model.grid.wavelength
+        cells = model.grid if model.frame is None else model.frame.cells
+        pixels, edges = cells.wavelength, cells.edges
         if not 0 < step <= np.log(pixels[1:] / pixels[:-1]).max():
             most = np.log(pixels[1:] / pixels[:-1]).max()
             raise InputError(f"generator grid: step: expected at most the model's pixels, {most:.3g}, got {step:g}")
-        edges = model.grid.edges
         low, high = edges[[0, -1]] if span is None else span
         loglam = np.arange(np.log10(low), np.log10(high), step / np.log(10))
-        pixel, weight = _parabolas(np.interp(10**loglam, edges, np.arange(len(edges))), model.grid.size)
-        centre, roots = _kernels(model.latent_prior)
-        size, dim = model.generator.size, model.latent_prior.latent_dim
+        pixel, weight = _parabolas(np.interp(10**loglam, edges, np.arange(len(edges))), cells.size)
+        kernels = [model.latent_prior.kernels(k) for k in range(len(model.classes))]
+        centre, roots = (torch.cat(parts).double() for parts in zip(*kernels, strict=True))
+        dim = model.latent_prior.latent_dim
         name = model.card.get("name", "a trained model")
-        label = f"Ancestral draws of {name}, {size} pixels from {pixels[0]:.0f} to {pixels[-1]:.0f} Angstrom"
+        seen = "as they are seen" if model.frame is None else "at rest"
+        label = f"Ancestral draws of {name}, stars {seen} on {cells.size} pixels, {pixels[0]:.0f} to {pixels[-1]:.0f} Angstrom"
         return cls(
             "generator",
             f"{label}: as good as its training, no finer than its pixels",
             "mean |flux| = 1",
             torch.from_numpy(loglam),
-            ("class", *(f"z{i + 1}" for i in range(dim))),
+            ("class", *(f"z{i + 1}" for i in range(dim)), *(f"u{i + 1}" for i in range(model.rank))),
             model.classes,
             copy.deepcopy(model.generator).eval().requires_grad_(False),
+            model.factors.clone(),
             model.class_prior.log_prob.double().exp().cumsum(0),
             torch.tensor(model.latent_prior.counts),
             centre,
@@ -109,25 +113,26 @@ class GeneratorGrid:
 
     @property
     def uniforms(self) -> int:
-        """One number for the class, one for the kernel, one for each latent."""
+        """One number for the class, one for the kernel, one for each latent and each coefficient."""
         return len(self.parameters) + 1
 
     def draw(self, uniform: Tensor) -> Tensor:
-        """Parameters from uniform numbers: (B, L + 2) to (B, L + 1), double precision."""
+        """Parameters from uniform numbers: (B, L + R + 2) to (B, L + R + 1), double precision."""
         u = uniform.double()
         label = torch.searchsorted(self.portion, u[:, 0].contiguous()).clamp_max(len(self.portion) - 1)
         count = self.counts[label]
         kernel = torch.minimum((u[:, 1] * count).long(), count - 1) + (self.counts.cumsum(0) - self.counts)[label]
         normal = torch.special.ndtri(u[:, 2:].clamp(TINY, 1 - TINY))
-        z = self.centre[kernel] + (self.factor[kernel] @ normal.unsqueeze(-1)).squeeze(-1)
-        return torch.cat([label.double().unsqueeze(1), z], 1)
+        dim = self.centre.shape[1]
+        z = self.centre[kernel] + (self.factor[kernel] @ normal[:, :dim, None]).squeeze(-1)
+        return torch.cat([label.double().unsqueeze(1), z, normal[:, dim:]], 1)
 
     def flux(self, parameters: Tensor) -> Tensor:
         r"""Noiseless flux.
 
         Arguments:
-            parameters: Shape :math:`(B, L + 1)`, class and latents. The class says which density the latents came from;
-                the flux depends on the latents alone.
+            parameters: Shape :math:`(B, L + R + 1)`: class, latents, coefficients. The class says which density the latents
+                came from and which low-rank part is added.
 
         Returns:
             Shape :math:`(B, N)`, single precision; differentiable in the latents, in reverse and forward mode.
@@ -138,7 +143,8 @@ class GeneratorGrid:
         if parameters.ndim != 2 or parameters.shape[1] != len(self.parameters):
             expected = f"(B, {len(self.parameters)}): {', '.join(self.parameters)}"
             raise InputError(f"grid {self.name}: parameters: expected shape {expected}, got {tuple(parameters.shape)}")
-        label, z = parameters[:, 0].detach(), parameters[:, 1:]
+        dim = self.centre.shape[1]
+        label, z, detail = parameters[:, 0].detach(), parameters[:, 1 : dim + 1], parameters[:, dim + 1 :]
         bad = ~((label >= 0) & (label < len(self.classes)) & (label == label.round()))
         if bool(bad.any()):
             have = f"0 to {len(self.classes) - 1}, {', '.join(self.classes)}"
@@ -147,6 +153,8 @@ class GeneratorGrid:
         if bool(bad.any()):
             raise InputError(f"grid {self.name}: expected finite latents, got {z.detach()[bad][0].tolist()}")
         means = self.generator(z.to(self.weight.dtype))
+        if detail.shape[1]:
+            means = means + torch.einsum("br,brn->bn", detail.to(means.dtype), self.factors[label.long()])
         flux = means.index_select(1, self.pixel[0]) * self.weight[0]
         for pixel, weight in zip(self.pixel[1:], self.weight[1:], strict=True):
             flux = torch.addcmul(flux, means.index_select(1, pixel), weight)
@@ -157,16 +165,6 @@ class GeneratorGrid:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         moved = {name: x.to(device) for name, x in values.items() if isinstance(x, Tensor)}
         return replace(self, generator=copy.deepcopy(self.generator).to(device), **moved)
-
-
-def _kernels(prior: LatentPrior) -> tuple[Tensor, Tensor]:
-    """Centres (n, L) and triangular roots of the precisions (n, L, L) of all kernels, class by class."""
-    centre = torch.cat([prior.latents(k) for k in range(len(prior.counts))]).double()
-    if isinstance(prior, LocalKDEPrior):
-        return centre, prior.roots.double()
-    if isinstance(prior, KDEPrior):
-        return centre, prior.whitener.double().repeat_interleave(torch.tensor(prior.counts), 0)
-    raise InputError(f"generator grid: expected a latent prior made of kernels, got {prior.kind!r}")
 
 
 def _parabolas(place: NDArray, size: int) -> tuple[NDArray, NDArray]:

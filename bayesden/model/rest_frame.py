@@ -1,0 +1,153 @@
+r"""From a star at rest to the pixels: Doppler shift, dust, bins.
+
+A generator that was trained on rest-frame spectra lives on N cells that are uniform in :math:`u = \ln\lambda` and reach
+beyond the pixels. The model is shifted, never the data:
+
+.. math:: s_d = 10^{-0.4\,E(B-V)\,A_d} \sum_j W_{dj} \sum_k h_k(r)\, g_{j - n - k}, \qquad
+          \frac{1}{\delta}\ln(1 + v/c) = n + r, \quad |r| \le \tfrac12,
+
+with the cell's width :math:`\delta` in u, the six-point Lagrange filter h for the fraction of a cell, the share
+:math:`W_{dj}` of pixel d that cell j covers, and the extinction curve :math:`A_d = A(\lambda_d)/E(B-V)` at the pixel, which
+changes by 1e-3 over one.
+"""
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..errors import ModelError
+from ..spectrum import Grid
+
+__all__ = ["LIGHT_KMS", "RestFrame"]
+
+LIGHT_KMS = 299792.458
+TAPS = torch.arange(-2, 4)  # of the filter, in cells
+BLOCK = 64  # pixels that share a matrix product
+
+
+def lagrange(r: Tensor) -> tuple[Tensor, Tensor]:
+    """The six-point interpolation filter at a fraction r of a cell, and its derivative; shapes (*, 6)."""
+    x = r.unsqueeze(-1) - TAPS.to(r)
+    value, slope = [], []
+    for k, node in enumerate(TAPS.tolist()):
+        others = [m for m in range(len(TAPS)) if m != k]
+        norm = math.prod(node - TAPS[m].item() for m in others)
+        value.append(math.prod(x[..., m] for m in others) / norm)
+        terms = [math.prod(x[..., m] for m in others if m != left) for left in others]
+        slope.append(sum(terms) / norm)
+    return torch.stack(value, -1), torch.stack(slope, -1)
+
+
+class RestFrame(nn.Module):
+    r"""The map from rest-frame cells to pixels.
+
+    Arguments:
+        grid: The pixels.
+        step: Width :math:`\delta` of a cell in :math:`\ln\lambda`.
+        reach_kms: Largest |velocity| that the cells leave room for.
+        extinction: :math:`A(\lambda) / E(B - V)` at the pixels, shape :math:`(D,)`, mag; without it there is no dust.
+
+    Raises:
+        ModelError: if a number is out of range.
+    """
+
+    def __init__(
+        self, grid: Grid, *, step: float = 2.302585e-4, reach_kms: float = 1000.0, extinction: NDArray | None = None
+    ) -> None:
+        super().__init__()
+        if not (0 < step < 0.01 and 0 < reach_kms < 0.1 * LIGHT_KMS):
+            raise ModelError(f"rest frame: expected a step and reach above 0, got {step} and {reach_kms}")
+        self.grid, self.step, self.reach_kms, self.size = grid, float(step), float(reach_kms), grid.size
+        margin = math.ceil(math.log1p(reach_kms / LIGHT_KMS) / step) + len(TAPS)
+        low, high = np.log(grid.edges[[0, -1]])
+        count = math.ceil((high - low) / step) + 2
+        self.margin = margin
+        u = low + step * (np.arange(-margin, count + margin) - 0.5)  # the cells' centres
+        self.cells = Grid(np.exp(u))
+        self.start, share = _shares(np.exp(u[margin:-margin]), grid)
+        self.register_buffer("share", share, persistent=False)
+        curve = np.zeros(grid.size) if extinction is None else np.asarray(extinction, float)
+        self.register_buffer("extinction", torch.from_numpy(curve).float())
+
+    @property
+    def config(self) -> dict:
+        """JSON-able arguments that build this again on its grid."""
+        return {"step": self.step, "reach_kms": self.reach_kms}
+
+    def shift(self, spectra: Tensor, velocity_kms: Tensor, *, slope: bool = False) -> Tensor:
+        """Spectra (B, n, N) at velocities (B,), on the inner cells; with `slope` a last row, the first's derivative by v."""
+        cells = torch.log1p(velocity_kms.double() / LIGHT_KMS) / self.step
+        whole = cells.detach().round()
+        value, change = lagrange(whole - cells)
+        inner = spectra.shape[-1] - 2 * self.margin
+        first = self.margin - whole.long() + TAPS[0].item()
+        index = first[:, None, None] + torch.arange(inner + len(TAPS) - 1, device=spectra.device)
+        index = index.clamp(0, spectra.shape[-1] - 1)  # a search may look beyond the cells
+        seen = spectra.gather(2, index.expand(-1, spectra.shape[1], -1))
+        out = _filter(seen, value.to(seen.dtype), inner)
+        if not slope:
+            return out
+        rate = -1 / (self.step * (LIGHT_KMS + velocity_kms.double()))  # of whole - cells, by velocity
+        moved = _filter(seen[:, :1], (change * rate[:, None]).to(seen.dtype), inner)
+        return torch.cat([out, moved], 1)
+
+    def bins(self, spectra: Tensor) -> Tensor:
+        """Means over the pixels: (B, n, inner cells) to (B, n, D)."""
+        rows = spectra.reshape(-1, spectra.shape[-1])
+        blocks = [
+            rows.narrow(1, start, share.shape[0]) @ share.to(rows.dtype)
+            for start, share in zip(self.start, self.share, strict=True)
+        ]
+        return torch.cat(blocks, 1)[:, : self.size].reshape(*spectra.shape[:-1], self.size)
+
+    def dust(self, ebv: Tensor) -> Tensor:
+        """Transmission of the dust (B, D)."""
+        return torch.exp(-0.4 * math.log(10) * ebv.unsqueeze(-1) * self.extinction.to(ebv.dtype))
+
+    def forward(self, spectra: Tensor, velocity_kms: Tensor, ebv: Tensor) -> Tensor:
+        """Rest-frame spectra (B, n, N) as seen: (B, n, D)."""
+        return self.bins(self.shift(spectra, velocity_kms)) * self.dust(ebv).unsqueeze(1)
+
+    def rest(self, flux: NDArray, wavelength: NDArray) -> NDArray:
+        """Means of finely sampled spectra (*, M) over the cells, shape (*, N)."""
+        edges = np.concatenate([[wavelength[0]], (wavelength[1:] + wavelength[:-1]) / 2, [wavelength[-1]]])
+        running = np.concatenate([np.zeros((*flux.shape[:-1], 1)), np.cumsum(flux * np.diff(edges), -1)], -1)
+        target = self.cells.edges
+        at = np.apply_along_axis(lambda row: np.interp(target, edges, row), -1, running)
+        return np.diff(at, axis=-1) / np.diff(target)
+
+
+def _filter(seen: Tensor, taps: Tensor, size: int) -> Tensor:
+    out = taps[:, 0, None, None] * seen[..., :size]
+    for k in range(1, taps.shape[1]):
+        out = torch.addcmul(out, taps[:, k, None, None], seen[..., k : k + size])
+    return out
+
+
+def _shares(cells: NDArray, grid: Grid) -> tuple[tuple[int, ...], Tensor]:
+    """For blocks of pixels: the first cell, and the share of each cell in each pixel, (blocks, W, BLOCK).
+
+    The flux summed up to a cell's edge is interpolated by six points, so that lines keep flux and shape within a cell.
+    """
+    edges = Grid(cells).edges
+    place = np.interp(grid.edges, edges, np.arange(len(edges)))
+    first = np.clip(np.floor(place).astype(int), 2, len(edges) - 4)
+    value, _ = lagrange(torch.from_numpy(place - first))
+    running = np.zeros((grid.size + 1, len(cells)))
+    for k, weight in zip(TAPS.tolist(), value.numpy().T, strict=True):
+        for row, (upto, w) in enumerate(zip(first + k, weight, strict=True)):
+            running[row, :upto] += w
+    share = np.diff(running * np.diff(edges), axis=0)
+    share /= share.sum(1, keepdims=True)
+    blocks = range(0, grid.size, BLOCK)
+    span = [np.flatnonzero(np.abs(share[i : i + BLOCK]).max(0) > 1e-9)[[0, -1]] for i in blocks]
+    width = max(last - first for first, last in span) + 1
+    start = [min(int(first), len(cells) - width) for first, _ in span]
+    parts = torch.zeros(len(start), width, BLOCK)
+    for part, begin, i in zip(parts, start, blocks, strict=True):
+        rows = share[i : i + BLOCK, begin : begin + width]
+        part[:, : len(rows)] = torch.from_numpy(rows.T.copy())
+    return tuple(start), parts

@@ -1,0 +1,104 @@
+"""Laws of the search for stars that move: its closed forms against what they stand for, and what it finds."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import multivariate_normal
+
+from bayesden.infer.denoise import denoise
+from bayesden.infer.map import find_modes, fit_map
+from bayesden.infer.newton import Newton
+from bayesden.infer.reference import fit_map_pyro
+from bayesden.infer.rest_search import Net, _evidence, net_of, search
+from bayesden.model.joint import Data, Parameters
+from bayesden.model.latent_prior import KDEPrior
+from bayesden.model.local_kde import LocalKDEPrior
+
+
+def test_the_evidence_is_that_of_a_gaussian(moving_model: Callable, draw: Callable) -> None:
+    model = moving_model()
+    net = Net.of(model)
+    data = Data.stack(draw(model, [1], snr=10.0))
+    flux, ivar = data.flux[0, 0], data.ivar[0, 0]
+    ivar = torch.where(torch.arange(96) % 7 == 0, 0.0, ivar)
+    evidence, _ = _evidence(net, [1, 2], torch.tensor([3, 8]), flux, ivar)
+    good, expected = (ivar > 0).numpy(), np.zeros((2, 2))
+    for i, k in enumerate((1, 2)):
+        for j, v in enumerate((3, 8)):
+            rows = net.rows[k, v].double().numpy()[:, good]
+            covariance = rows.T @ rows + np.diag(1 / ivar.double().numpy()[good])
+            mean = net.mean[k, v].double().numpy()[good]
+            expected[i, j] = multivariate_normal(mean, covariance).logpdf(flux.double().numpy()[good])
+            expected[i, j] -= 0.5 * net.foreground[v].double().square().sum().item()
+    difference = evidence.numpy() - expected
+    assert np.ptp(difference) < 1e-2  # equal up to a constant
+
+
+@pytest.mark.parametrize("kind", [KDEPrior, LocalKDEPrior])
+def test_kernels_times_a_normal_likelihood_are_kernels(kind: type) -> None:
+    random = torch.Generator().manual_seed(0)
+    z = torch.randn(60, 2, generator=random)
+    prior = kind.fit(z, torch.arange(60) % 2, 2)
+    precision = torch.tensor([[3.0, 1.0], [1.0, 2.0]]).double()
+    shift = torch.tensor([0.5, -1.0]).double()
+    weight, mean = prior.product(0, shift, precision)
+    axis = torch.linspace(-6, 6, 601).double()
+    points = torch.cartesian_prod(axis, axis)
+    quadratic = points @ shift - 0.5 * ((points @ precision) * points).sum(1)
+    density = (prior.double().log_prob(points, torch.zeros(len(points), dtype=torch.long)) + quadratic).exp()
+    centre = (density[:, None] * points).sum(0) / density.sum()
+    mixture = (torch.softmax(weight, 0)[:, None] * mean).sum(0)
+    torch.testing.assert_close(mixture, centre, rtol=1e-4, atol=1e-4)
+
+
+def test_velocity_and_class_are_found(moving_model: Callable, draw: Callable) -> None:
+    model = moving_model()
+    observations = draw(model, [0, 1, 2, 0, 1, 2], snr=80.0, seed=4)
+    random = torch.Generator().manual_seed(4)
+    model.latent_prior.sample(torch.tensor([0, 1, 2, 0, 1, 2]), random)
+    torch.randn(6, model.rank, generator=random)
+    velocity = model.nuisance.velocity_kms(torch.randn(6, model.foreground, generator=random))
+    start, evidence = search(model, net_of(model), Data.stack(observations))
+    assert start.z.shape == (18, 2) and evidence.shape == (6, 3) and (evidence.max(1).values == 0).all()
+    posteriors = fit_map(model, observations)
+    pulls = [
+        (p.meta["velocity_kms"] - float(v)) / p.meta["velocity_sigma_kms"]
+        for p, v in zip(posteriors, velocity, strict=True)
+    ]
+    assert np.abs(pulls).max() < 4
+    assert sum(p.best_class == model.classes[k] for p, k in zip(posteriors, (0, 1, 2, 0, 1, 2), strict=True)) >= 5
+
+
+def test_modes_are_as_good_as_from_the_truth_and_from_pyro(moving_model: Callable, draw: Callable) -> None:
+    model = moving_model()
+    data = Data.stack(draw(model, [0, 1, 2], exposures=2, snr=30.0, seed=1))
+    fit, spectrum, _ = find_modes(model, data)
+    best = torch.stack([fit.objective[spectrum == b].max() for b in range(3)])
+    random = torch.Generator().manual_seed(1)
+    label = torch.tensor([0, 1, 2])
+    z = model.latent_prior.sample(label, random)
+    detail, foreground = (torch.randn(3, n, generator=random) for n in (model.rank, model.foreground))
+    truth = Parameters(z, z.new_zeros(3), z.new_zeros(3, 2, 3), label, detail, foreground)
+    assert (best >= Newton(model).maximise(data, truth).objective - 0.5).all()
+    at, objective = fit_map_pyro(model, data.take(slice(0, 1)), classes=[0], steps=600)
+    assert best[0] >= objective - 0.05 and at.foreground.shape == (1, 5)
+
+
+def test_what_all_exposures_share_is_part_of_the_star(moving_model: Callable, draw: Callable) -> None:
+    """The denoised flux follows the survey's calibration: one factor on all exposures is no misfit of the star."""
+    model = moving_model()
+    observation = draw(model, [0], exposures=3, snr=60.0)[0]
+    factor = np.linspace(0.97, 1.03, 96)
+    plain, post = denoise([observation, replace(observation, flux=observation.flux * factor)], model)
+    assert np.abs(post.flux - factor * plain.flux).max() < 0.01 * np.abs(plain.flux).mean()
+
+
+def test_removed_nuisances_are_absent_from_the_result(moving_model: Callable, draw: Callable) -> None:
+    model = moving_model()
+    fixed = moving_model(nuisance=replace(model.nuisance, velocity_sd_kms=0.0, ebv_sd=0.0, tilt_sd=0.0))
+    post = denoise(draw(fixed, [1])[0], fixed)
+    assert not {"velocity_kms", "ebv"} & set(post.meta)
+    assert {"velocity_kms", "velocity_sigma_kms", "ebv", "ebv_sigma"} <= set(denoise(draw(model, [1])[0], model).meta)
