@@ -33,9 +33,9 @@ def open_library(path: Path) -> "Library":
         return build_library(path, progress=lambda done, total: report("library", done, total))
 
 
-def show_reconstruction(table: dict[str, float]) -> None:
+def show_reconstruction(table: dict[str, float], split: str = "test") -> None:
     """Print held-out reconstruction errors by class."""
-    say("Held-out reconstruction: median over test spectra of the mean squared error of G(E(s)), mean |flux| = 1.")
+    say(f"Held-out reconstruction: median over {split} spectra of the mean squared error of G(E(s)), mean |flux| = 1.")
     show_table(("class", "median loss"), [(name, f"{loss:.2e}") for name, loss in table.items()])
 
 
@@ -70,10 +70,10 @@ def fit_generator(
         fit = train.fit_generator(
             spectra, **recipe, seed=seed, progress=lambda done, total, loss: report("generator", done, total)
         )
-    table = reconstruction_table(spectra, fit.generator)
+    table = reconstruction_table(spectra, fit.generator, "validation")  # steps are for choosing: not by the test split
     card = library_card(spectra) | {"recipe": recipe | {"seed": seed}, "scores": {"reconstruction": table}}
     save_part("generator", fit.generator, out, card)
-    show_reconstruction(table)
+    show_reconstruction(table, "validation")
     say(f"generator written to {out}")
 
 
@@ -103,11 +103,11 @@ def fit_prior(
     spectra = open_library(library)
     recipe = {"kind": kind.value, "kernels": kernels, "seed": seed}
     prior = train.fit_prior(spectra, loaded, **recipe)
-    table = prior_table(spectra, loaded, prior)
+    table = prior_table(spectra, loaded, prior, "validation")
     card = library_card(spectra) | {"recipe": recipe, "generator_sha256": header["sha256"]}
     card["scores"] = {name: {"bandwidth": h, "log_density": mean} for name, (h, mean) in table.items()}
     save_part("latent_prior", prior, out, card)
-    say("Bandwidth, and mean log-density (nats) of held-out latents in their own class.")
+    say("Bandwidth, and mean log-density (nats) of validation latents in their own class.")
     rows = [(name, f"{h:.3f}", f"{mean:.2f}") for name, (h, mean) in table.items()]
     show_table(("class", "bandwidth", "log-density"), rows)
     say(f"prior written to {out}")

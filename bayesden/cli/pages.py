@@ -16,7 +16,7 @@ Your own model, all steps in one, or step by step:
   bayesden train templates/ spec-*.fits --out model.safetensors
 
 \b
-  bayesden library templates/ --out library.npz
+  bayesden library templates/ --rest --out library.npz
   bayesden fit-generator library.npz --out generator.safetensors
   bayesden fit-prior library.npz --generator generator.safetensors \\
       --out prior.safetensors
@@ -50,8 +50,8 @@ Pixels that are masked, not finite or without inverse variance are left out; not
 
 For each file, DIR/NAME.fits holds the denoised flux with its error bars, the residuals and the class probabilities
 (`bayesden inspect` says what is in it), and with --plot DIR/NAME.png shows them. One line is printed for each: name,
-best class and its probability, signal-to-noise ratio per pixel of all exposures together, number of exposures, flags,
-and the result's path.
+best class and its probability, signal-to-noise ratio per pixel of all exposures together, number of exposures, radial
+velocity (heliocentric, as SDSS's wavelengths are), flags, and the result's path.
 
 Flags warn: OUT_OF_SUPPORT (unlike everything that the model knows), NOT_CONVERGED, LOW_INFORMATION (mostly the
 prior's opinion).
@@ -100,13 +100,16 @@ Exit status: 0 done; 2 the file could not be used.""",
 From a folder (and its sub-folders) of SDSS spec files it keeps the best spectra of each subclass, as Kang et al. (2021)
 did. From a folder of template files it draws variety: mixtures, line depths, velocities, reddening, calibration errors.
 
+With --rest the spectra are those of stars at rest, without dust and calibration errors, on cells that reach beyond the
+grid: what the default recipe of `train` takes, as its model has velocity, reddening and calibration as parameters.
+
 Training, validation and test spectra are split by a hash of the object's name. The file records every source with its
 checksum; one that exists is replaced.
 
 Examples:
 
 \b
-  bayesden library templates/ --out library.npz
+  bayesden library templates/ --rest --out library.npz
   bayesden library /data/dr17/spectra --top 200 --out survey.npz
   bayesden library templates/ --per-class 300 --velocity 500 --out small.npz
 
@@ -185,15 +188,20 @@ exposures stacked. sdss is like BOSS: several exposures of two arms, with cosmic
 and bad columns.
 
 Spectrum number i of a seed is the same in every run, chunk and on every device. The HDF5 file holds noiseless and noisy
-spectra, inverse variance, mask and the table of parameters; an interrupted run, or a file that was cut short, is
-completed with --resume. The embedded grid of spectra is computed when it is first needed, in a minute or two, and kept
-in the user's cache; it is an illustration, not for abundance work.
+spectra, inverse variance, mask and the table of parameters. An interrupted run, or a file that was cut short, is completed
+by the same command with --resume; finished chunks wait in a folder beside the file. With --format sdss each star becomes an
+SDSS spec file that "bayesden denoise" reads, the truth in the coadd's column "model".
+
+Parameters are drawn uniformly over the ranges of Pál & Dobos (2024), those of sdss over wider ones. The embedded grid of
+spectra is computed when it is first needed, in a minute or two, and kept in the user's cache (BAYESDEN_CACHE names
+another folder); it is an illustration, not for abundance work.
 
 Examples:
 
 \b
   bayesden simulate pfs-mr -n 10000 --out sim.h5
-  bayesden simulate pfs-mr --grid bosz/ --range teff_K=3500:5000 --range magnitude=20:22
+  bayesden simulate pfs-mr --range teff_K=4000:5000 --range magnitude=20:22 --range seeing_arcsec=0.6:0.8
+  bayesden simulate pfs-mr --grid bosz/ -n 1000000 --out million.h5
   bayesden simulate pfs-mr --etc pfs_mr_etc_grid.npz --mode multilinear
   bayesden simulate sdss -n 100 --grid generator --format sdss --out stars
 

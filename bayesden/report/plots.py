@@ -276,6 +276,9 @@ def _draw_title(fig: Figure, posterior: Posterior, view: View) -> None:
         facts.append(f"class {best}, probability {probability:.2f}" + (f" ({others})" if others else ""))
     if view.n_exposures:
         facts += [f"S/N {view.snr:.1f} per pixel", f"{view.n_exposures} exposure{'s' * (view.n_exposures > 1)}"]
+    if "velocity_kms" in posterior.meta:
+        velocity, sigma = (posterior.meta[key] for key in ("velocity_kms", "velocity_sigma_kms"))
+        facts.append(f"{velocity:+.0f} ± {sigma:.0f} km/s")
     if posterior.method:
         facts.append(f"method {posterior.method}")
     fig.text(0.055, 0.926, "   ·   ".join(facts), fontsize=12.5, color=TEXT, va="center", parse_math=False)
