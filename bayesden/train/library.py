@@ -194,8 +194,9 @@ def build_library(
         recipe = {"source": "survey", "top": top, "rest": rest}
         draws = spectra_from_survey(folder, grid, top=top, rest=rest, progress=progress)
     else:
-        recipe = {"seed": seed, "per_class": per_class, "velocity_kms": velocity_kms, "ebv_max": ebv_max}
-        recipe |= {"calibration": calibration, "rest": rest}
-        draws = spectra_from_templates(folder, grid, **recipe, progress=progress)
-        recipe |= {"source": "templates"}
+        recipe = {"seed": seed, "per_class": per_class, "rest": rest, "source": "templates"}
+        seen = {"velocity_kms": velocity_kms, "ebv_max": ebv_max, "calibration": calibration}
+        options = {"per_class": per_class, "seed": seed, "rest": rest, "progress": progress}
+        draws = spectra_from_templates(folder, grid, **seen, **options)
+        recipe |= {} if rest else seen
     return Library(grid, draws.flux, draws.label, draws.name, draws.parameters, draws.sources, recipe)
