@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import InputError
-from .console import progress, say
+from .console import Report, progress, say
 from .options import SeedOption, check_folder, check_output
 
 if TYPE_CHECKING:
@@ -66,16 +67,24 @@ def simulate(
         typer.Option(
             "--range",
             metavar="NAME=LOW:HIGH",
-            help="Where a parameter is drawn: redshift, ebv, magnitude, or one of the grid's; may be repeated.",
+            help="Where a parameter is drawn: redshift, ebv (mag), magnitude (AB), one of the grid's (teff_K, logg, feh, "
+            "alpha_fe), or for pfs-mr a condition (seeing_arcsec, moon_phase, ...); may be repeated.",
         ),
     ] = None,
     exposures: Annotated[
-        int | None, typer.Option(min=1, help="Exposures.  [default: 4 for sdss; pfs-mr stacks 20]", show_default=False)
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="E",
+            help="Exposures: as many spectra of each star (sdss), or stacked into one (pfs-mr).  [default: 4, and 20]",
+            show_default=False,
+        ),
     ] = None,
     etc: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="pfs-mr: tables of its exposure time calculator, instead of the embedded model."
+            metavar="PATH",
+            help="pfs-mr: tables of its exposure time calculator (npz, ECSV or a folder), not the embedded model.",
         ),
     ] = None,
     noise: Annotated[
@@ -88,22 +97,28 @@ def simulate(
     normalize: Annotated[
         bool | None,
         typer.Option(
-            help="Bring the median flux between 6500 and 9500 Angstrom to 0.5.  [default: for pfs-mr]",
+            help="Bring the median flux between 6500 and 9500 Angstrom to 0.5; else 1e-17 erg/s/cm2/A.  [default: for pfs-mr]",
             show_default=False,
         ),
     ] = None,
-    chunk: Annotated[int, typer.Option(min=1, help="Stars that are made, checked and resumed together.")] = 512,
+    chunk: Annotated[
+        int, typer.Option(min=1, metavar="N", help="hdf5: stars that are made, checked and resumed together.")
+    ] = 512,
     resume: Annotated[bool, typer.Option("--resume", help="Keep what an interrupted run has finished.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a file, or an unfinished run, that exists.")
+    ] = False,
     device: Annotated[str, typer.Option(metavar="NAME", help="Where to compute: cpu, cuda, cuda:1, ...")] = "cpu",
     seed: SeedOption = 0,
 ) -> None:
     """Run `bayesden simulate`; `pages.py` has what it says of itself."""
     from ..simulation.build import build_simulator
+    from ..simulation.store import check_target
 
     out = out or Path("sim.h5" if form == Format.HDF5 else "sim")
     if form == Format.HDF5:
         check_output(out, ".h5")
+        check_target(out, resume=resume, overwrite=overwrite)
     elif instrument != InstrumentName.SDSS:
         raise InputError(f"--format sdss: expected the instrument sdss, got {instrument.value}")
     with progress() as report:
@@ -118,13 +133,22 @@ def simulate(
             normalize=normalize,
             seed=seed,
             device=device,
-            progress=lambda done, total: report("grid", done, total),
+            progress=partial(_report_grid, report, grid),
         )
         if form == Format.HDF5:
             _write_hdf5(out, simulator, number, chunk, resume, overwrite, report)
         else:
             _write_sdss(out, simulator, number, resume, overwrite, report)
     say(f"{number} stars seen by {instrument.value} ({simulator.grid.label}) written to {out}")
+
+
+def _report_grid(report: Report, grid: str, done: int, total: int) -> None:
+    """Progress of a grid; of the embedded one also why it takes its time, even where there are no bars."""
+    if grid == "analytic" and done == 1:
+        from ..simulation.grids.analytic import cache_folder
+
+        say(f"computing the {total} spectra of the embedded grid, once: they are kept in {cache_folder()}")
+    report("grid", done, total)
 
 
 def parse_ranges(words: Iterable[str]) -> dict[str, tuple[float, float]]:
@@ -143,7 +167,7 @@ def parse_ranges(words: Iterable[str]) -> dict[str, tuple[float, float]]:
 
 
 def _write_hdf5(
-    out: Path, simulator: "Simulator", number: int, chunk: int, resume: bool, overwrite: bool, report: object
+    out: Path, simulator: "Simulator", number: int, chunk: int, resume: bool, overwrite: bool, report: Report
 ) -> None:
     from ..simulation.store import write_simulation
 
@@ -158,7 +182,7 @@ def _write_hdf5(
     )
 
 
-def _write_sdss(out: Path, simulator: "Simulator", number: int, resume: bool, overwrite: bool, report: object) -> None:
+def _write_sdss(out: Path, simulator: "Simulator", number: int, resume: bool, overwrite: bool, report: Report) -> None:
     from ..simulation.spec_files import write_spec_files
 
     check_folder(out)

@@ -37,6 +37,10 @@ def jacobian(noiseless: Callable[[Tensor], Tensor], parameters: Tensor, columns:
 
     Returns:
         Shape :math:`(B, D, p)`, double precision, unit of the flux per unit of the parameter.
+
+    Raises:
+        InputError: if the spectrum does not depend on one of them, such as what a rectangular grid in spline mode holds on
+            its values: fixing it unasked would make the bound too low.
     """
     batch, count = len(parameters), len(columns)
     tangent = torch.zeros(count, parameters.shape[1], dtype=parameters.dtype, device=parameters.device)
@@ -46,7 +50,15 @@ def jacobian(noiseless: Callable[[Tensor], Tensor], parameters: Tensor, columns:
         slope = forward_ad.unpack_dual(noiseless(dual)).tangent
     if slope is None:
         raise InputError("noiseless: expected a spectrum that depends on the parameters, got a constant")
-    return slope.detach().double().view(batch, count, -1).transpose(1, 2)
+    slope = slope.detach().double().view(batch, count, -1)
+    still = (slope == 0).all(2)
+    if bool(still.any()):
+        row, k = still.nonzero()[0].tolist()
+        raise InputError(
+            f"parameters: expected a spectrum that depends on column {columns[k]}, got a derivative of 0 (spectrum {row}; "
+            "the spline mode of a grid holds all parameters but one on its values, multilinear frees them)"
+        )
+    return slope.transpose(1, 2)
 
 
 def cramer_rao_bound(slope: Tensor, sigma: Tensor, prior_sigma: Tensor | None = None) -> Tensor:
@@ -93,6 +105,7 @@ def oracle_fit(
     start: Tensor,
     columns: Sequence[int],
     *,
+    limits: Sequence[tuple[float, float]] | None = None,
     steps: int = 8,
 ) -> Tensor:
     """Maximum-likelihood parameters with the true simulator, by Gauss–Newton: what the bound is about.
@@ -103,12 +116,18 @@ def oracle_fit(
         sigma: Standard deviation of their noise, same shape.
         start: First parameters, shape :math:`(B, P)`.
         columns: Which of them are fitted.
+        limits: Lowest and highest value of each of these, as of a grid; a step ends there. An estimate at a limit is
+            biased, and may be better than the bound, which knows of no limits.
         steps: Gauss–Newton steps; each is halved, for a spectrum whose misfit it would raise, up to four times.
 
     Returns:
         Shape :math:`(B, P)`.
+
+    Raises:
+        InputError: as `jacobian`; and from `noiseless`, where a step without limits leaves its grid.
     """
     columns = list(columns)
+    low, high = torch.tensor(limits or [(-torch.inf, torch.inf)] * len(columns)).to(start).T
     theta, misfit = start.clone(), _misfit(noiseless, flux, sigma, start)
     for _ in range(steps):
         slope = jacobian(noiseless, theta, columns) / sigma[:, :, None].double()
@@ -117,7 +136,7 @@ def oracle_fit(
         step = torch.linalg.lstsq(slope / scale, rest[:, :, None]).solution[:, :, 0] / scale[:, 0]
         for _ in range(5):
             trial = theta.clone()
-            trial[:, columns] += step
+            trial[:, columns] = (theta[:, columns] + step).clamp(low, high)
             try_misfit = _misfit(noiseless, flux, sigma, trial)
             better = try_misfit < misfit
             theta = torch.where(better[:, None], trial, theta)

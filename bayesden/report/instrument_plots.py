@@ -1,4 +1,4 @@
-"""Two models of one instrument, side by side: throughput, variance and signal-to-noise ratio, and their ratios."""
+"""Two models of one instrument side by side: throughput, variance, S/N, and their ratios; and what a simulator makes of stars."""
 
 from dataclasses import dataclass
 
@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..simulation.instruments.pfs_mr import PfsMr
+from ..simulation.simulator import Simulation
 
-__all__ = ["Comparison", "compare", "flat_spectrum", "plot_comparison"]
+__all__ = ["Comparison", "compare", "flat_spectrum", "plot_comparison", "plot_simulation"]
 
 REFERENCE, MODEL, FAINT = "#ABABAB", "#0072B2", "#6E6E6E"
 LABELS = ("conversion, e per 1e-17 cgs/Å", "variance, no star, e²", "S/N a pixel, AB 22.5")
@@ -93,3 +94,44 @@ def _ratios(axis: Axes, ratio: NDArray, what: str, allowed: float) -> None:
         axis.axvline(edge, color=FAINT, ls=":")
     axis.set_yscale("log")
     axis.set_xlabel(f"embedded over calculator: {what}")
+
+
+def plot_simulation(simulation: Simulation, *, zoom_A: tuple[float, float]) -> Figure:
+    """Draw the first exposure of simulated stars, noiseless over noisy, each in a row of its own.
+
+    Arguments:
+        simulation: A few stars.
+        zoom_A: What the column on the right shows, Å.
+    """
+    wavelength = simulation.wavelength.cpu().numpy()
+    figure = Figure(figsize=(11, 1 + 1.9 * len(simulation)), layout="constrained")
+    axes = figure.subplots(len(simulation), 2, width_ratios=(1.9, 1), squeeze=False)
+    for row, pair in enumerate(axes):
+        mask = simulation.mask[row, 0].cpu().numpy()
+        clean = simulation.clean[row].cpu().numpy()
+        noisy = np.where(mask, np.nan, simulation.flux[row, 0].cpu().numpy())
+        for axis, limits in zip(pair, ((wavelength[0], wavelength[-1]), zoom_A), strict=True):
+            inside = (wavelength >= limits[0]) & (wavelength <= limits[1])
+            axis.plot(wavelength[inside], noisy[inside], color=REFERENCE, lw=0.6, label="noisy")
+            axis.plot(wavelength[inside], clean[inside], color=MODEL, lw=0.9, label="noiseless")
+            spread = np.nanpercentile(noisy[inside], [1, 99])
+            low, high = min(spread[0], clean[inside].min()), max(spread[1], clean[inside].max())
+            axis.set(xlim=limits, ylim=(low - 0.15 * (high - low), high + 0.15 * (high - low)))
+        pair[0].set_title(_caption(simulation.parameters[row]), loc="left", fontsize="small")
+        pair[0].set_ylabel("flux")
+    axes[0, 1].legend(loc="lower right", ncols=2, frameon=False, fontsize="small", bbox_to_anchor=(1.0, 1.0))
+    for axis in axes[-1]:
+        axis.set_xlabel("vacuum wavelength, Å")
+    return figure
+
+
+def _caption(star: np.void) -> str:
+    names = star.dtype.names
+    words = {
+        "teff_K": "$T_\\mathrm{{eff}}$ = {:.0f} K",
+        "logg": "log g = {:.1f}",
+        "feh": "[Fe/H] = {:.2g}",
+        "magnitude": "AB {:.1f}",
+        "snr": "S/N {:.0f}",
+    }
+    return ", ".join(text.format(star[name]) for name, text in words.items() if name in names)

@@ -9,16 +9,16 @@ import torch
 from ..device import torch_device
 from ..errors import InputError
 from ..model.checkpoint import load_model
-from .grids.analytic import analytic_grid
+from .grids.analytic import PFS_AXES, SDSS_AXES, analytic_grid
 from .grids.bosz import read_bosz
 from .grids.generator import GeneratorGrid
 from .grids.protocol import SpectralGrid
-from .grids.rectangular import RectangularGrid
+from .grids.rectangular import MODES, RectangularGrid
 from .grids.templates import TemplateGrid
-from .instruments.pfs_mr import pfs_mr
+from .instruments.pfs_mr import TABLE_1, pfs_mr
 from .instruments.protocol import Instrument
 from .instruments.sdss import Sdss
-from .simulator import BATCH, STAR, Simulation, Simulator
+from .simulator import STAR, Simulation, Simulator, star_ranges
 
 __all__ = ["INSTRUMENTS", "build_simulator", "simulate"]
 
@@ -26,25 +26,18 @@ INSTRUMENTS = ("pfs-mr", "sdss")
 STEPS = {"pfs-mr": 2e-5, "sdss": 5e-5}  # cells in ln(wavelength): a third of the line-spread function's sigma or less
 MARGIN = 0.004  # of the wavelength: room for the default redshifts and the wings of lines
 SDSS_RANGES = {"redshift": (-0.0017, 0.0017), "ebv": (0.0, 0.5), "magnitude": (16.0, 20.5)}
-# Stars of every kind at the cost of a coarse net, for an instrument that sees them at R = 2000.
-SDSS_AXES = {
-    "teff_K": (3500, 4000, 4500, 5000, 5500, 6000, 7000, 8000, 9000, 10000),
-    "logg": (1.0, 3.0, 5.0),
-    "feh": (-2.0, -1.0, 0.0, 0.5),
-    "alpha_fe": (0.0, 0.4),
-}
 Ranges = Mapping[str, tuple[float, float]]
 
 
 def _instrument(
-    name: str, exposures: int | None, etc: str | Path | None, noise: Sequence[str | Path] | None
+    name: str, exposures: int | None, etc: str | Path | None, noise: Sequence[str | Path] | None, ranges: Ranges
 ) -> Instrument:
     if name not in INSTRUMENTS:
         raise InputError(f"instrument: expected one of {', '.join(INSTRUMENTS)}, got {name!r}")
     if name == "pfs-mr":
         if noise:
             raise InputError("noise: expected none with pfs-mr, whose noise its calculator or its model says")
-        return pfs_mr(etc) if exposures is None else pfs_mr(etc, exposure_count=exposures)
+        return pfs_mr(etc, ranges=ranges, **({} if exposures is None else {"exposure_count": exposures}))
     if etc is not None:
         raise InputError(f"etc: expected none with {name}: the tables are those of pfs-mr")
     count = {} if exposures is None else {"exposures": exposures}
@@ -66,20 +59,36 @@ def _span(instrument: Instrument, redshift: tuple[float, float]) -> tuple[float,
     return low * (1 - shift), high * (1 + shift)
 
 
+def _check_names(name: str, ranges: Ranges, where: str, *own: str) -> None:
+    """Refuse the range of what neither the grid (`own`) nor the star nor the instrument draws."""
+    unknown = [key for key in ranges if key not in own]
+    if unknown:
+        names = ", ".join((*own, *STAR, *(TABLE_1 if name == "pfs-mr" else ())))
+        raise InputError(f"range: expected one of {names}{where}, got {unknown[0]}")
+
+
+def _analytic(
+    name: str, span: tuple[float, float], ranges: Ranges, mode: str, progress: Callable | None
+) -> SpectralGrid:
+    axes = SDSS_AXES if name == "sdss" else PFS_AXES
+    ends = {key: (float(values[0]), float(values[-1])) for key, values in axes.items()} if name == "sdss" else {}
+    _check_names(name, ranges, "", *axes)
+    tensors = {key: torch.tensor(values) for key, values in axes.items()}
+    empty = torch.zeros(*(len(values) for values in axes.values()), 2)
+    # an empty grid says what is wrong with ranges and mode, before minutes of computing
+    drawn = RectangularGrid("analytic", "", "", torch.arange(2), tensors, empty, {**ends, **ranges}, mode).ranges
+    return replace(analytic_grid(span, STEPS[name], axes, progress=progress), ranges=drawn, mode=mode)
+
+
 def _open_grid(
     grid: str | Path, name: str, span: tuple[float, float], ranges: Ranges, mode: str, progress: Callable | None
 ) -> SpectralGrid:
     step, path = STEPS[name], Path(grid)
     if str(grid) == "analytic":
-        axes = SDSS_AXES if name == "sdss" else None
-        made = analytic_grid(span, step, axes, progress=progress)
-        default = {key: (float(v[0]), float(v[-1])) for key, v in made.axes.items()} if name == "sdss" else {}
-        return replace(made, ranges={**default, **ranges}, mode=mode)
+        return _analytic(name, span, ranges, mode, progress)
     if path.is_dir() and not any(path.glob("*.npz")):
         return read_bosz(path, *span, step=step, ranges=ranges, mode=mode, progress=progress)
-    if ranges:
-        names = "redshift, ebv and magnitude"
-        raise InputError(f"range: expected {names} with the grid {grid}, got {', '.join(ranges)}")
+    _check_names(name, ranges, f" with the grid {grid}")
     if path.is_dir():
         return TemplateGrid.read(path, *span, step=5e-5)
     model = load_model(None if str(grid) == "generator" else path)
@@ -107,8 +116,9 @@ def build_simulator(
         grid: `analytic`, the embedded grid; `generator`, the shipped model; the file of a model; a folder of BOSZ spectra
             or of template files; or a grid of your own.
         mode: How draws lie among the values of a rectangular grid: `spline` or `multilinear`.
-        ranges: Where `redshift`, `ebv`, `magnitude` and the grid's parameters are drawn, in place of the defaults: those
-            of Pál & Dobos (2024), Table 3, for `pfs-mr`; 500 km/s, 0.5 mag and AB 16 to 20.5 for `sdss`.
+        ranges: Where `redshift`, `ebv`, `magnitude`, the grid's parameters and the conditions of `pfs-mr` are drawn, in
+            place of the defaults: those of Pál & Dobos (2024), Tables 1 and 3, for `pfs-mr`; redshift within 0.0017
+            (500 km/s), E(B-V) to 0.5 mag and AB 16 to 20.5 for `sdss`.
         exposures: Exposures of `sdss`, 4 by default; of the stack of `pfs-mr`, 20 by default.
         etc: Tables of the exposure-time calculator for `pfs-mr`, instead of its embedded model.
         noise: For `sdss`: `physical`, the file of a model or noise flow, or spec files whose residuals are drawn.
@@ -121,17 +131,20 @@ def build_simulator(
         InputError: if a name is not known, or options do not fit together.
         ModelError: if a model cannot be loaded.
     """
-    ours = {key: value for key, value in (ranges or {}).items() if key in STAR}
-    theirs = {key: value for key, value in (ranges or {}).items() if key not in STAR}
-    spectrograph = _instrument(instrument, exposures, etc, noise)
-    star = {**(SDSS_RANGES if instrument == "sdss" else {}), **ours}
+    if mode not in MODES:
+        raise InputError(f"mode: expected {' or '.join(MODES)}, got {mode!r}")
+    ranges, device = dict(ranges or {}), torch_device(device)
+    conditions = {key: ranges.pop(key) for key in TABLE_1 if instrument == "pfs-mr" and key in ranges}
+    asked = {key: ranges.pop(key) for key in STAR if key in ranges}
+    star = star_ranges({**(SDSS_RANGES if instrument == "sdss" else {}), **asked})
+    spectrograph = _instrument(instrument, exposures, etc, noise, conditions)
+    facts = {"mode": mode, "etc": etc, "noise": noise, "grid_from": grid if isinstance(grid, str | Path) else "given"}
     if isinstance(grid, str | Path):
-        span = _span(spectrograph, star.get("redshift", (0.0, 0.0)))
-        grid = _open_grid(grid, instrument, span, theirs, mode, progress)
-    elif theirs:
-        raise InputError(f"range: expected those of a grid of your own in the grid, got {', '.join(theirs)}")
+        grid = _open_grid(grid, instrument, _span(spectrograph, star["redshift"]), ranges, mode, progress)
+    elif ranges:
+        raise InputError(f"range: expected those of a grid of your own in the grid, got {', '.join(ranges)}")
     normalize = instrument == "pfs-mr" if normalize is None else normalize
-    return Simulator(grid, spectrograph, seed=seed, ranges=star, normalize=normalize).to(torch_device(device))
+    return Simulator(grid, spectrograph, seed, star, normalize, facts).to(device)
 
 
 def simulate(
@@ -166,4 +179,4 @@ def simulate(
     if n < 1:
         raise InputError(f"n: expected at least one star, got {n}")
     simulator = build_simulator(instrument, seed=seed, device=device, **options)
-    return Simulation.join(list(simulator.stream(n, start=start, batch=BATCH)))
+    return Simulation.gather(simulator.stream(n, start=start), n)

@@ -58,7 +58,7 @@ def median_level(flux: Tensor, wavelength: Tensor, low_A: float = 6500.0, high_A
 
     Arguments:
         flux: Shape :math:`(B, D)`.
-        wavelength: Shape :math:`(D,)`, Å.
+        wavelength: Shape :math:`(D,)`, Å, ascending.
         low_A: Lower end, Å.
         high_A: Upper end, Å.
 
@@ -68,11 +68,11 @@ def median_level(flux: Tensor, wavelength: Tensor, low_A: float = 6500.0, high_A
     Raises:
         InputError: if no pixel is between them.
     """
-    inside = (wavelength >= low_A) & (wavelength <= high_A)
-    if not inside.any():
+    first, stop = int((wavelength < low_A).sum()), int((wavelength <= high_A).sum())
+    if first >= stop:
         came = f"{float(wavelength[0]):.0f} to {float(wavelength[-1]):.0f}"
         raise InputError(f"normalisation: expected pixels between {low_A:.0f} and {high_A:.0f} Angstrom, got {came}")
-    return 0.5 / flux[:, inside].median(1, keepdim=True).values
+    return 0.5 / flux[:, first:stop].median(1, keepdim=True).values
 
 
 def ab_magnitude(flux: Tensor, edges: Tensor) -> Tensor:
@@ -149,7 +149,8 @@ class PixelIntegrator:
         cell = step * centre
         if (cell > sigma).any():
             raise InputError(
-                f"{detector.name}: expected cells of at most {sigma.min():.3g} Angstrom, got {cell.max():.3g}"
+                f"{detector.name}: expected a grid with cells of at most {sigma.min():.3g} Angstrom, which is its resolution, "
+                f"got {cell.max():.3g}"
             )
         margin = REACH * sigma.max() + cell.max()
         low, high = np.log(edges[0] - margin), np.log(edges[-1] + margin)
@@ -220,14 +221,12 @@ class PixelIntegrator:
         index = (self.start[0] - whole.long())[:, None] + torch.arange(len(self.extinction), device=flux.device)
         dust = torch.exp((-0.4 * math.log(10) * ebv.to(flux.dtype))[:, None] * self.extinction.to(flux.dtype))
         seen = flux.gather(1, index) * dust
-        blocks = []
-        for first, weights in zip(self.start, self.weights.to(flux.dtype), strict=True):
-            window = seen.narrow(1, first - self.start[0], len(weights))
-            *lower, pixels = (window @ weights).chunk(DEGREE + 1, 1)
-            for term in reversed(lower):
-                pixels = torch.addcmul(term, pixels, fraction)
-            blocks.append(pixels)
-        return torch.cat(blocks, 1)[:, : self.size]
+        width = self.weights.shape[1]
+        windows = torch.stack([seen.narrow(1, first - self.start[0], width) for first in self.start])
+        *lower, pixels = torch.bmm(windows, self.weights.to(flux.dtype)).chunk(DEGREE + 1, 2)
+        for term in reversed(lower):
+            pixels = torch.addcmul(term, pixels, fraction)
+        return pixels.transpose(0, 1).flatten(1)[:, : self.size]
 
     def _check(self, redshift: Tensor) -> None:
         low, high = self.reach

@@ -10,10 +10,12 @@ References:
     Pál & Dobos (2024), "Denoising medium resolution stellar spectra with neural networks".
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Self
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -27,11 +29,12 @@ from .grids.protocol import SpectralGrid
 from .instruments.protocol import Instrument
 from .random import Random
 
-__all__ = ["STAR", "Simulation", "Simulator"]
+__all__ = ["STAR", "TENSORS", "Simulation", "Simulator", "star_ranges"]
 
 STAR = ("redshift", "ebv", "magnitude")
 RANGES = {"redshift": (-0.003, 0.003), "ebv": (0.0, 0.1), "magnitude": (19.0, 22.5)}  # Pál & Dobos (2024), Table 3
-BATCH = 32  # spectra at a time: more leaves the cache, fewer waste the matrix products
+# Spectra at a time: on a CPU more leave the cache and fewer waste the matrix products; a GPU wants to be filled.
+BATCH, BATCH_ACCELERATOR = 64, 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,16 +65,30 @@ class Simulation:
         return len(self.clean)
 
     @classmethod
-    def join(cls, parts: Sequence["Simulation"]) -> "Simulation":
-        """Several simulations of one instrument as one."""
-        tensors = {key: torch.cat([getattr(part, key) for part in parts]) for key in TENSORS}
-        return cls(parts[0].wavelength, parameters=np.concatenate([part.parameters for part in parts]), **tensors)
+    def gather(cls, batches: Iterable["Simulation"], n: int) -> "Simulation":
+        """Batches of n spectra together as one; they are not all in memory besides the result."""
+        row, tables, tensors, wavelength = 0, [], {}, torch.empty(0)
+        for batch in batches:
+            rows, wavelength = slice(row, row + len(batch)), batch.wavelength
+            for key in TENSORS:
+                value = getattr(batch, key)
+                if key not in tensors:
+                    tensors[key] = value.new_empty(n, *value.shape[1:])
+                tensors[key][rows] = value
+            tables.append(batch.parameters)
+            row = rows.stop
+        return cls(wavelength, parameters=np.concatenate(tables), **tensors)
 
 
 TENSORS = ("clean", "flux", "ivar", "mask", "sigma")
 
 
-def _checked(ranges: Mapping[str, tuple[float, float]] | None) -> dict[str, tuple[float, float]]:
+def star_ranges(ranges: Mapping[str, tuple[float, float]] | None) -> dict[str, tuple[float, float]]:
+    """Where redshift, E(B-V) and magnitude are drawn: as asked for, else as in Pál & Dobos (2024), Table 3.
+
+    Raises:
+        InputError: if a name is unknown or a range cannot be used.
+    """
     for name, (low, high) in (ranges or {}).items():
         if name not in STAR:
             raise InputError(f"range: expected one of {', '.join(STAR)}, got {name!r}")
@@ -90,6 +107,8 @@ class Simulator:
         seed: Seed of everything that is drawn.
         ranges: Ranges of `redshift`, `ebv` and `magnitude`, uniform; by default those of Pál & Dobos (2024), Table 3.
         normalize: Whether the median flux between 6500 and 9500 Å becomes 0.5; else the unit is 1e-17 erg/s/cm²/Å.
+        facts: What else a file should say of how the spectra were made.
+        integrators: One for each detector; made from grid and instrument by default.
 
     Raises:
         InputError: if the grid does not cover the instrument under the largest shifts, or a range cannot be used.
@@ -100,10 +119,11 @@ class Simulator:
     seed: int = 0
     ranges: Mapping[str, tuple[float, float]] | None = None
     normalize: bool = True
+    facts: Mapping[str, Any] = field(default_factory=dict)
     integrators: tuple[PixelIntegrator, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "ranges", _checked(self.ranges))
+        object.__setattr__(self, "ranges", star_ranges(self.ranges))
         if not self.integrators:
             made = tuple(PixelIntegrator.of(detector, self.grid.loglam) for detector in self.instrument.detectors)
             object.__setattr__(self, "integrators", made)
@@ -129,6 +149,24 @@ class Simulator:
         """The same simulator on a device."""
         moved = tuple(integrator.to(device) for integrator in self.integrators)
         return replace(self, grid=self.grid.to(device), instrument=self.instrument.to(device), integrators=moved)
+
+    def describe(self) -> dict[str, Any]:
+        """How the spectra are made, in words and numbers that a file can hold."""
+        grid, instrument = self.grid, self.instrument
+        ranges = {**(getattr(grid, "ranges", None) or {}), **self.ranges, **getattr(instrument, "ranges", {})}
+        return {
+            "seed": self.seed,
+            "grid": grid.name,
+            "grid_label": grid.label,
+            "instrument": instrument.name,
+            "exposures": instrument.exposures,
+            "parameters": list(self.parameters),
+            "ranges": {key: list(value) for key, value in ranges.items()},
+            "flux_unit": "median flux between 6500 and 9500 Å = 0.5" if self.normalize else "1e-17 erg/s/cm²/Å",
+            "wavelength": "vacuum Å",
+            "versions": _versions(),
+            **self.facts,
+        }
 
     def draw(self, index: Tensor) -> Tensor:
         """Parameters of spectra by their numbers: (B,) to (B, P), double precision, columns as `parameters`."""
@@ -187,19 +225,32 @@ class Simulator:
         noisy = {"flux": seen.flux * factor, "ivar": seen.ivar / factor**2, "sigma": seen.sigma * factor}
         return Simulation(wavelength, clean * scale, mask=seen.mask, parameters=table, **noisy)
 
-    def stream(self, n: int | None = None, *, batch: int = BATCH, start: int = 0) -> Iterator[Simulation]:
+    def stream(self, n: int | None = None, *, batch: int | None = None, start: int = 0) -> Iterator[Simulation]:
         """Batch after batch, at constant memory.
 
         Arguments:
             n: How many spectra; endless by default.
-            batch: How many at a time.
+            batch: How many at a time; by default what suits the device.
             start: Number of the first.
+
+        Raises:
+            InputError: if `batch` is not positive, or `start` is negative.
         """
+        batch = (BATCH if self.device.type == "cpu" else BATCH_ACCELERATOR) if batch is None else batch
+        if batch < 1 or start < 0:
+            raise InputError(f"stream: expected a batch of at least 1 from 0 on, got {batch} from {start} on")
         stop = np.inf if n is None else start + n
         while start < stop:
             size = int(min(batch, stop - start))
             yield self.observe(torch.arange(start, start + size, device=self.device))
             start += size
+
+
+def _versions() -> dict[str, str]:
+    found = {"torch": torch.__version__, "numpy": np.__version__}
+    with suppress(PackageNotFoundError):
+        found["bayesden"] = version("bayesden")
+    return found
 
 
 def _table(names: Sequence[str], values: Tensor) -> NDArray:

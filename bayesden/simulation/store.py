@@ -1,8 +1,11 @@
 r"""Simulations on disk: one HDF5 file, made chunk by chunk, resumable, and each chunk with its checksum.
 
 While a run lasts, every finished chunk is a file of its own in the folder ``NAME.parts``, written whole or not at all. When
-all are there, they are joined into ``NAME`` without being compressed anew. `resume` keeps each chunk, of the parts or of an
-earlier file, whose checksum is right, and makes the others again.
+all are there, they are joined into ``NAME`` without being compressed anew; for that moment the disk holds them twice. A run
+that was killed leaves the folder and nothing else.
+
+`resume` keeps each chunk, of the parts or of an earlier file, whose checksum is right, and makes the others again. It looks
+twice whether the chunks are of the same run: at the configuration, and by making the first spectrum of each chunk again.
 
 Layout: datasets `wavelength` (D,), `clean` (n, D), `flux`, `ivar`, `mask`, `sigma` (n, E, D), `parameters` (n,), compound, and
 `sha256` (chunks,), of the chunks' content; the attribute `configuration` is a JSON document: grid, instrument, ranges, seed,
@@ -11,9 +14,10 @@ units and versions.
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -25,13 +29,19 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import InputError, OutputError
-from ..io.files import replace_file, write_bytes
+from ..io.files import write_bytes
 from .simulator import TENSORS, Simulation, Simulator
 
-__all__ = ["read_simulation", "write_simulation"]
+__all__ = ["check_target", "read_simulation", "write_simulation"]
 
 FORMAT = "bayesden simulation 1"
 ROWS = 64  # spectra in one chunk of HDF5, which is what a reader gets at once
+# The last, so that no reader takes damaged numbers for sound ones.
+FILTERS = {"compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True}
+SAME = 0.01  # of sigma: how far a spectrum made again may be off, on another device or with other versions
+FREE = {"versions", "grid_from", "etc", "noise"}  # where a resumed run may be called otherwise: its spectra tell
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+UNREADABLE = (OSError, KeyError, ValueError, RuntimeError, IndexError)  # whatever HDF5 makes of a damaged file
 Arrays = dict[str, NDArray]
 
 
@@ -43,24 +53,24 @@ class _Chunk:
     start: int
 
 
-def _configuration(simulator: Simulator, n: int, chunk: int, facts: Mapping[str, Any]) -> str:
-    unit = "median flux between 6500 and 9500 Å = 0.5" if simulator.normalize else "1e-17 erg/s/cm²/Å"
-    document = {
-        "format": FORMAT,
-        "n": n,
-        "chunk": chunk,
-        "seed": simulator.seed,
-        "grid": simulator.grid.name,
-        "grid_label": simulator.grid.label,
-        "instrument": simulator.instrument.name,
-        "exposures": simulator.instrument.exposures,
-        "parameters": list(simulator.parameters),
-        "ranges": {key: list(value) for key, value in simulator.ranges.items()},
-        "flux_unit": unit,
-        "wavelength": "vacuum Å",
-        **facts,
-    }
-    return json.dumps(document, sort_keys=True, ensure_ascii=False)
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """What shall be written: n spectra of a simulator, in chunks."""
+
+    path: Path
+    simulator: Simulator
+    n: int
+    chunk: int
+    configuration: str
+
+    def part(self, number: int) -> Path:
+        """The file of a finished chunk."""
+        return _parts(self.path) / f"{number:06d}.h5"
+
+
+def _configuration(simulator: Simulator, n: int, chunk: int) -> str:
+    document = {"format": FORMAT, "n": n, "chunk": chunk, **simulator.describe()}
+    return json.dumps(document, sort_keys=True, ensure_ascii=False, default=str)
 
 
 def _arrays(simulation: Simulation) -> Arrays:
@@ -77,10 +87,8 @@ def _digest(arrays: Arrays) -> bytes:
 def _create(file: h5py.File, arrays: Mapping[str, NDArray], n: int) -> None:
     """Empty datasets for n rows of such arrays."""
     for key, value in arrays.items():
-        chunks = (min(ROWS, n), *value.shape[1:])
-        file.create_dataset(
-            key, (n, *value.shape[1:]), value.dtype, chunks=chunks, compression="gzip", compression_opts=1, shuffle=True
-        )
+        shape = value.shape[1:]
+        file.create_dataset(key, (n, *shape), value.dtype, chunks=(min(ROWS, n), *shape), **FILTERS)
 
 
 def _write_part(path: Path, arrays: Arrays, configuration: str) -> None:
@@ -104,25 +112,60 @@ def _is_sound(path: Path, number: int, start: int, stop: int) -> bool:
     try:
         with h5py.File(path, "r") as file:
             return _digest(_rows(file, start, stop)) == file["sha256"][number].tobytes()
-    except (OSError, KeyError, ValueError, RuntimeError, IndexError):  # whatever HDF5 makes of a damaged file
+    except UNREADABLE:
         return False
 
 
-def _configuration_of(path: Path) -> str | None:
+def _has_wavelength(path: Path, simulator: Simulator) -> bool:
     try:
         with h5py.File(path, "r") as file:
-            return str(file.attrs["configuration"])
-    except (OSError, KeyError, RuntimeError):
+            return np.array_equal(file["wavelength"], simulator.instrument.wavelength.cpu().numpy())
+    except UNREADABLE:
+        return False
+
+
+def _check_made_so(source: _Chunk, simulator: Simulator, index: int) -> None:
+    """Refuse a chunk whose first spectrum is not the one that the simulator makes."""
+    made = simulator.observe(torch.tensor([index]))
+    with h5py.File(source.path, "r") as file:
+        kept = {key: file[key][source.start] for key in ("clean", "flux")}
+    sigma = made.sigma[0].cpu().numpy()
+    off = max(float(np.median(np.abs(getattr(made, key)[0].cpu().numpy() - kept[key]) / sigma)) for key in kept)
+    if not off < SAME:
+        what = f"spectrum {index} comes out otherwise now (another grid, table, model, version or option?)"
+        raise InputError(f"{source.path}: expected a run that makes the same spectra, but {what}")
+
+
+def _configuration_of(path: Path) -> dict[str, Any] | None:
+    try:
+        with h5py.File(path, "r") as file:
+            return json.loads(file.attrs["configuration"])
+    except UNREADABLE:
         return None
 
 
+def _is_foreign(path: Path) -> bool:
+    """Whether a file is no simulation: one of ours may be cut short, and then cannot be opened."""
+    try:
+        with h5py.File(path, "r") as file:
+            return "configuration" not in file.attrs
+    except UNREADABLE:
+        with path.open("rb") as handle:
+            return handle.read(len(SIGNATURE)) not in (SIGNATURE, b"")
+
+
 def _check_same(path: Path, configuration: str) -> None:
-    found = _configuration_of(path)
-    if found is None or found == configuration:
+    """Refuse to resume a file of another run, or another kind of file."""
+    if path.exists() and _is_foreign(path):
+        raise InputError(f"{path}: expected {FORMAT!r} to resume, got another file")
+    old, new = _configuration_of(path), json.loads(configuration)
+    if old is None:
         return
-    old, new = json.loads(found), json.loads(configuration)
-    key = next(key for key in sorted(old | new) if old.get(key) != new.get(key))
-    raise InputError(f"{path}: expected a run with {key} = {old.get(key)} to resume, got {key} = {new.get(key)}")
+    for key in sorted((old | new).keys() - FREE):
+        if old.get(key) != new.get(key):
+            raise InputError(
+                f"{path}: expected a run with {key} = {old.get(key)} to resume, got {key} = {new.get(key)}"
+            )
 
 
 @contextmanager
@@ -131,8 +174,33 @@ def _one_line(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        text = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        within = re.search(r"error message = '([^']*)'", text)  # the system's reason among HDF5's addresses and times
+        reason = within[1] if within else text
         raise OutputError(f"{path}: expected a place that can be written, got: {reason}") from None
+
+
+def _parts(path: Path) -> Path:
+    return path.with_name(path.name + ".parts")
+
+
+def check_target(path: str | Path, *, resume: bool = False, overwrite: bool = False) -> None:
+    """See whether a run may write a file.
+
+    Raises:
+        OutputError: if the file, or the chunks of an unfinished run, would be lost without `resume` or `overwrite`.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise OutputError(f"{path}: expected the name of a file, got a directory")
+    if resume or overwrite:
+        return
+    if path.exists():
+        raise OutputError(f"{path}: expected a new name, but the file exists (overwriting it must be asked for)")
+    if any(_parts(path).glob("*.h5")):
+        raise OutputError(
+            f"{path}: expected a new name, but {_parts(path).name} has an unfinished run: resume or overwrite"
+        )
 
 
 def write_simulation(
@@ -141,7 +209,6 @@ def write_simulation(
     n: int,
     *,
     chunk: int = 512,
-    facts: Mapping[str, Any] | None = None,
     resume: bool = False,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -153,85 +220,87 @@ def write_simulation(
         simulator: What makes them.
         n: How many.
         chunk: Spectra in a chunk, the unit that is made, checked and resumed; rounded up to a multiple of 64.
-        facts: Further entries of the configuration, such as versions and paths.
         resume: Keep the sound chunks of an earlier run with the same configuration.
-        overwrite: Whether an existing file may be replaced.
+        overwrite: Whether an existing file, or an unfinished run, may be replaced.
         progress: Called with the number of spectra that are done and n.
 
     Raises:
-        InputError: if n or chunk is not positive, or `resume` meets a run with another configuration.
-        OutputError: if the file exists, or cannot be written.
+        InputError: if n or chunk is not positive, or `resume` meets another run.
+        OutputError: if the file or an unfinished run exists, or the file cannot be written.
     """
     path = Path(path)
     if n < 1 or chunk < 1:
         raise InputError(f"expected at least one spectrum and one in a chunk, got n = {n} and chunk = {chunk}")
-    if path.exists() and not (resume or overwrite):
-        raise OutputError(f"{path}: expected a new name, but the file exists (overwriting it must be asked for)")
+    check_target(path, resume=resume, overwrite=overwrite)
     chunk = -(-chunk // ROWS) * ROWS
-    configuration = _configuration(simulator, n, chunk, facts or {})
-    folder = path.with_name(path.name + ".parts")
+    run = _Run(path, simulator, n, chunk, _configuration(simulator, n, chunk))
     if not resume:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(_parts(path), ignore_errors=True)
     with _one_line(path):
-        folder.mkdir(exist_ok=True)
-    chunks = _make_chunks(path, folder, simulator, n, chunk, configuration, resume, progress)
-    if any(source.path != path for source in chunks):
+        _parts(path).mkdir(exist_ok=True)
+    chunks = _make_chunks(run, resume, progress)
+    if any(source.path != path for source in chunks) or not _has_wavelength(path, simulator):
         with _one_line(path):
-            _join(path, chunks, simulator, n, chunk, configuration)
-    shutil.rmtree(folder, ignore_errors=True)
+            _join(run, chunks)
+    shutil.rmtree(_parts(path), ignore_errors=True)
 
 
-def _make_chunks(
-    path: Path,
-    folder: Path,
-    simulator: Simulator,
-    n: int,
-    chunk: int,
-    configuration: str,
-    resume: bool,
-    progress: Callable[[int, int], None] | None,
-) -> list[_Chunk]:
+def _make_chunks(run: _Run, resume: bool, progress: Callable[[int, int], None] | None) -> list[_Chunk]:
     """Where each chunk of the run is, after those that are missing have been made."""
     sources = []
     if resume:
-        _check_same(path, configuration)
-    for number, start in enumerate(range(0, n, chunk)):
-        stop, part = min(start + chunk, n), folder / f"{number:06d}.h5"
-        if resume and part.exists():
-            _check_same(part, configuration)
-        if resume and _is_sound(part, 0, 0, stop - start):
-            sources.append(_Chunk(part, 0))
-        elif resume and _is_sound(path, number, start, stop):
-            sources.append(_Chunk(path, start))
+        _check_same(run.path, run.configuration)
+    for number, start in enumerate(range(0, run.n, run.chunk)):
+        stop = min(start + run.chunk, run.n)
+        source = _kept(run, number, start, stop) if resume else None
+        if source is None:
+            made = Simulation.gather(run.simulator.stream(stop - start, start=start), stop - start)
+            source = _Chunk(run.part(number), 0)
+            _write_part(source.path, _arrays(made), run.configuration)
         else:
-            made = Simulation.join(list(simulator.stream(stop - start, start=start)))
-            _write_part(part, _arrays(made), configuration)
-            sources.append(_Chunk(part, 0))
+            _check_made_so(source, run.simulator, start)
+        sources.append(source)
         if progress:
-            progress(stop, n)
+            progress(stop, run.n)
     return sources
 
 
-def _join(path: Path, chunks: list[_Chunk], simulator: Simulator, n: int, chunk: int, configuration: str) -> None:
+def _kept(run: _Run, number: int, start: int, stop: int) -> _Chunk | None:
+    """Where a chunk lies sound from an earlier run: in its part, in the file, or nowhere."""
+    part = run.part(number)
+    if part.exists():
+        _check_same(part, run.configuration)
+        if _is_sound(part, 0, 0, stop - start):
+            return _Chunk(part, 0)
+    return _Chunk(run.path, start) if _is_sound(run.path, number, start, stop) else None
+
+
+def _join(run: _Run, chunks: list[_Chunk]) -> None:
     """One file of all chunks; compressed blocks are copied as they are."""
-    with replace_file(path, overwrite=True) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs["configuration"] = configuration
-        file["wavelength"] = simulator.instrument.wavelength.cpu().numpy()
-        digests = []
-        for number, source in enumerate(chunks):
-            with h5py.File(source.path, "r") as part:
-                if number == 0:
-                    _create(file, {key: part[key] for key in (*TENSORS, "parameters")}, n)
-                start = number * chunk
-                for key in (*TENSORS, "parameters"):
-                    _copy_rows(part[key], source.start, file[key], start, min(chunk, n - start))
-                digests.append(part["sha256"][number if source.path == path else 0])
-        file["sha256"] = np.array(digests, dtype="V32")
+    whole = _parts(run.path) / "whole"  # beside the parts, so that nothing else stays when the run is killed here
+    try:
+        with h5py.File(whole, "w") as file:
+            file.attrs["configuration"] = run.configuration
+            file["wavelength"] = run.simulator.instrument.wavelength.cpu().numpy()
+            digests = []
+            for number, source in enumerate(chunks):
+                with h5py.File(source.path, "r") as part:
+                    if number == 0:
+                        _create(file, {key: part[key] for key in (*TENSORS, "parameters")}, run.n)
+                    start = number * run.chunk
+                    for key in (*TENSORS, "parameters"):
+                        _copy_rows(part[key], source.start, file[key], start, min(run.chunk, run.n - start))
+                    digests.append(part["sha256"][number if source.path == run.path else 0])
+            file["sha256"] = np.array(digests, dtype="V32")
+        whole.replace(run.path)
+    finally:
+        with suppress(OSError):
+            whole.unlink(missing_ok=True)
 
 
 def _copy_rows(source: h5py.Dataset, first: int, target: h5py.Dataset, start: int, count: int) -> None:
     zeros = (0,) * (source.ndim - 1)
-    if source.chunks != target.chunks:  # a run shorter than one block
+    if (source.chunks, source.fletcher32) != (target.chunks, target.fletcher32):  # such as a run shorter than one block
         target[start : start + count] = source[first : first + count]
         return
     for row in range(0, count, source.chunks[0]):
@@ -249,7 +318,7 @@ def read_simulation(path: str | Path, start: int = 0, stop: int | None = None) -
     if not path.is_file():
         raise InputError(f"{path}: expected a simulation's HDF5 file, found no file of that name")
     configuration = _configuration_of(path)
-    if configuration is None or json.loads(configuration).get("format") != FORMAT:
+    if configuration is None or configuration.get("format") != FORMAT:
         raise InputError(f"{path}: expected {FORMAT!r}, got a file that is damaged, cut short or of another format")
     try:
         with h5py.File(path, "r") as file:

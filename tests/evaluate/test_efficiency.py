@@ -76,6 +76,32 @@ def test_oracle_fit_reaches_the_bound():
     assert efficiency(bound, (worse - curved(truth)).square()) < 0.7  # a control that must fall short
 
 
+def test_a_parameter_without_effect_is_not_taken_for_known():
+    def partly(theta):
+        return linear(theta * torch.tensor([1, 1, 0, 1, 1]).double())
+
+    with pytest.raises(InputError, match="depends on column 2, got a derivative of 0"):
+        jacobian(partly, torch.zeros(2, P).double(), range(P))
+    assert jacobian(partly, torch.zeros(2, P).double(), [0, 1, 3]).shape == (2, D, 3)
+
+
+def test_a_fit_stays_within_its_limits():
+    truth = torch.tensor([[0.5, 0.3, 1.2, 2.0]]).double()
+    start = truth + 0.05
+    limits = [(0.0, 1.0), (-1.0, 0.25), (0.1, 3.0), (0.0, 5.0)]
+    sigma = torch.full((1, D), 0.05, dtype=torch.double)
+
+    def guarded(theta):
+        assert (theta[:, 1] <= 0.25).all()
+        return curved(theta)
+
+    start[:, 1] = 0.2
+    fitted = oracle_fit(guarded, curved(truth), sigma, start, range(4), limits=limits)
+    assert fitted[0, 1] == 0.25
+    free = oracle_fit(curved, curved(truth), sigma, start, range(4))
+    assert torch.allclose(free, truth, atol=1e-6)
+
+
 def test_noise_without_a_size_is_refused():
     slope = jacobian(linear, torch.zeros(1, P).double(), range(P))
     with pytest.raises(InputError, match="positive standard deviations"):

@@ -1,15 +1,20 @@
-"""A small grid and a plain instrument, so that the simulator's own steps can be tested alone."""
+"""A small grid and a plain instrument, so that the simulator's own steps can be tested alone; conditions of PFS."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from bayesden.simulation.grids.rectangular import RectangularGrid
+from bayesden.simulation.instruments.pfs_mr import PfsMr
 from bayesden.simulation.instruments.protocol import Detector, Exposures
 from bayesden.simulation.simulator import Simulator
 
+TYPICAL = (0.8, 30.0, 0.45, 90.0, 60.0, 0.125)
+FLUX_AB = 3.631e-20  # erg/s/cm²/Hz at AB 0
+C_A_S = 2.99792458e18
 LINES = (7699.0, 8185.0, 8500.4, 8544.4, 8664.5)
 
 
@@ -66,3 +71,26 @@ def plain_instrument(size=300, low=7600.0, high=8700.0, exposures=2):
 @pytest.fixture(scope="session")
 def simulator():
     return Simulator(line_grid(), plain_instrument(), seed=3)
+
+
+@pytest.fixture(scope="session")
+def reference_grid(reference_data: Path) -> Path:
+    path = reference_data / "etc" / "pfs_mr_etc_grid.npz"
+    if not path.is_file():
+        pytest.skip(f"no reference grid: {path}")
+    return path
+
+
+def flat(instrument: PfsMr, ab_mag: float, rows: int = 1) -> torch.Tensor:
+    """A source of constant AB magnitude in 1e-17 erg/s/cm²/Å."""
+    flux = 1e17 * FLUX_AB * 10 ** (-0.4 * ab_mag) * C_A_S / instrument.wavelength.square()
+    return flux.float().expand(rows, -1)
+
+
+def conditions(*rows: tuple[float, ...]) -> torch.Tensor:
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def varied(column: int, *values: float) -> torch.Tensor:
+    """The typical conditions with one of them changed."""
+    return conditions(*((*TYPICAL[:column], value, *TYPICAL[column + 1 :]) for value in values))

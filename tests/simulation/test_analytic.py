@@ -8,14 +8,7 @@ from scipy.integrate import quad
 from scipy.special import expn, wofz
 
 from bayesden.errors import InputError
-from bayesden.simulation.grids.analytic import (
-    COARSE_AXES,
-    PFS_AXES,
-    WIDE_AXES,
-    analytic_grid,
-    analytic_nodes,
-    cache_file,
-)
+from bayesden.simulation.grids.analytic import PFS_AXES, SDSS_AXES, analytic_grid, analytic_nodes, cache_file
 from bayesden.simulation.grids.atmosphere import DEPTHS, adiabatic_gradient, build, grey_temperature
 from bayesden.simulation.grids.bands import Bands, franck_condon
 from bayesden.simulation.grids.continuum import continuum
@@ -332,8 +325,8 @@ def test_cache_that_cannot_be_written_is_no_error(tmp_path, monkeypatch) -> None
 
 def test_cache_name_depends_on_axes_and_wavelengths(folder) -> None:
     loglam = np.log10(8600) + np.arange(10) * 1e-5
-    names = {cache_file(axes, x) for axes in (AXES, PFS_AXES, COARSE_AXES, WIDE_AXES) for x in (loglam, loglam + 1e-5)}
-    assert len(names) == 8 and all(name.parent == folder for name in names)
+    names = {cache_file(axes, x) for axes in (AXES, PFS_AXES, SDSS_AXES) for x in (loglam, loglam + 1e-5)}
+    assert len(names) == 6 and all(name.parent == folder for name in names)
 
 
 @pytest.mark.parametrize(

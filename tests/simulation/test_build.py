@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -37,9 +39,36 @@ def test_ranges_go_to_the_star_or_to_the_grid():
     sim = simulate("sdss", 20, grid="generator", ranges={"redshift": (0.001, 0.001), "magnitude": (17, 17.5)})
     assert (sim.parameters["redshift"] == 0.001).all() and (sim.parameters["magnitude"] <= 17.5).all()
     with pytest.raises(
-        InputError, match="range: expected redshift, ebv and magnitude with the grid generator, got teff_K"
+        InputError, match="range: expected one of redshift, ebv, magnitude with the grid generator, got teff_K"
     ):
         simulate("sdss", 2, grid="generator", ranges={"teff_K": (4000, 5000)})
+
+
+def test_conditions_of_pfs_are_drawn_where_asked():
+    ranges = {"seeing_arcsec": (0.6, 0.7), "magnitude": (20, 20)}
+    sim = simulate("pfs-mr", 8, grid=line_grid(**PFS_GRID), ranges=ranges)
+    seeing = sim.parameters["seeing_arcsec"]
+    assert ((seeing >= 0.6) & (seeing <= 0.7)).all() and len(set(seeing)) == 8
+
+
+@pytest.mark.parametrize(
+    ("ranges", "mode", "message"),
+    [
+        ({"teff": (4000, 5000)}, "spline", "range: expected one of teff_K, logg, .*, moon_phase, got teff$"),
+        ({"teff_K": (3000, 5000)}, "spline", "teff_K: expected a range within 3500 to 5000, got 3000 to 5000"),
+        ({"ebv": (2, 1)}, "spline", "ebv: expected a range from low to high, got 2 to 1"),
+        (
+            {"logg": (2.2, 2.2)},
+            "spline",
+            "expected a complete part .*; the spline takes values of the grid for all but one",
+        ),
+        ({}, "linear", "mode: expected spline or multilinear, got 'linear'"),
+    ],
+)
+def test_what_is_wrong_is_said_before_the_embedded_grid_is_computed(ranges, mode, message, monkeypatch):
+    monkeypatch.setattr("bayesden.simulation.build.analytic_grid", lambda *_, **__: pytest.fail("computed"))
+    with pytest.raises(InputError, match=message):
+        build_simulator("pfs-mr", ranges=ranges, mode=mode)
 
 
 def test_sdss_flux_is_physical_and_reads_back_from_files(sdss, tmp_path):
@@ -59,11 +88,25 @@ def test_files_that_exist_are_kept_or_replaced_as_asked(sdss, tmp_path):
     content = path.read_bytes()
     with pytest.raises(OutputError, match="the file exists"):
         write_spec_files(tmp_path, sdss, 2)
-    path.write_bytes(b"mine")
+    path.write_bytes(content[:-4000])  # cut short
     write_spec_files(tmp_path, sdss, 2, resume=True)
-    assert path.read_bytes() == b"mine" and len(list(tmp_path.iterdir())) == 2
+    assert len(path.read_bytes()) == len(content) and len(list(tmp_path.iterdir())) == 2
+    kept = path.stat().st_mtime_ns
+    write_spec_files(tmp_path, sdss, 2, resume=True)
+    assert path.stat().st_mtime_ns == kept
     write_spec_files(tmp_path, sdss, 1, overwrite=True)
-    assert len(path.read_bytes()) == len(content)
+    assert path.stat().st_mtime_ns > kept
+
+
+@pytest.mark.parametrize(
+    ("change", "card"), [({"seed": 2}, "SEED = 2"), ({"ranges": {"redshift": (0.0, 0.0)}}, "Z_TRUE = 0")]
+)
+def test_files_of_another_run_are_not_resumed(sdss, tmp_path, change, card):
+    write_spec_files(tmp_path, sdss, 1)
+    other = replace(sdss, **change)
+    with pytest.raises(InputError, match=rf"spec-sim-000000\.fits: expected a star with {card}.* to resume, got"):
+        write_spec_files(tmp_path, other, 2, resume=True)
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_noise_of_a_model_file(tmp_path):

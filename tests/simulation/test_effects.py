@@ -113,7 +113,7 @@ def test_what_does_not_fit_is_refused(integrate):
     detector = Detector("d", torch.from_numpy(EDGES), torch.full((400,), 0.5, dtype=torch.double))
     with pytest.raises(InputError, match="d: expected a grid that covers"):
         PixelIntegrator.of(detector, torch.from_numpy(U[:1000] / np.log(10)))
-    with pytest.raises(InputError, match=r"d: expected cells of at most 0\.5"):
+    with pytest.raises(InputError, match=r"d: expected a grid with cells of at most 0\.5"):
         PixelIntegrator.of(detector, torch.linspace(3.88, 3.93, 50, dtype=torch.double))
     with pytest.raises(InputError, match="uniform steps"):
         PixelIntegrator.of(detector, torch.linspace(7900, 8300, 40000, dtype=torch.double) ** 2)

@@ -246,7 +246,7 @@ BAD_GRIDS = {
         "loglam: expected at least 2 values, ascending in equal",
     ),
     "mode": ({"mode": "cubic"}, "mode: expected spline or multilinear, got 'cubic'"),
-    "unknown range": ({"ranges": {"carbon": (0, 1)}}, "ranges: expected some of teff_K, .*, got 'carbon'"),
+    "unknown range": ({"ranges": {"carbon": (0, 1)}}, "range: expected one of teff_K, .*, got 'carbon'"),
     "range outside": (
         {"ranges": {"teff_K": (3000, 4000)}},
         "teff_K: expected a range within 3500 to 6000, got 3000 to",

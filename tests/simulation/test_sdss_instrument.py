@@ -325,8 +325,8 @@ def test_an_accelerator_gives_the_same_exposures(sdss, real):
     arms, index = star_on(instrument, batch=2), torch.arange(2)
     here = instrument.expose(arms, night(2), Random(0), index)
     with elsewhere():
-        moved = [flux.to(NAME) for flux in arms]
-        there = instrument.to(NAME).expose(moved, night(2).to(NAME), Random(0), index.to(NAME))
+        arms, conditions = [flux.to(NAME) for flux in arms], night(2).to(NAME)
+        there = instrument.to(NAME).expose(arms, conditions, Random(0), index.to(NAME))
         assert there.flux.device.type == NAME
         flux, mask = there.flux.cpu(), there.mask.cpu()
     torch.testing.assert_close(flux, here.flux, rtol=1e-5, atol=1e-5)

@@ -1,5 +1,6 @@
 import resource
 import signal
+from contextlib import contextmanager
 
 import h5py
 import numpy as np
@@ -10,6 +11,13 @@ from bayesden.errors import InputError, OutputError
 from bayesden.simulation import store
 from bayesden.simulation.simulator import Simulator
 from bayesden.simulation.store import read_simulation, write_simulation
+
+from .conftest import PlainInstrument, line_grid
+
+
+class NoisierInstrument(PlainInstrument):
+    def draw(self, uniform):
+        return 2 * super().draw(uniform)
 
 
 @pytest.fixture
@@ -32,6 +40,55 @@ def test_round_trip_is_exact(simulator, whole):
     assert np.array_equal(made.parameters, read.parameters)
     assert len(read_simulation(whole)) == 150
     assert not whole.with_name("whole.h5.parts").exists()
+
+
+def test_an_unfinished_run_is_not_lost_unasked(simulator, whole, tmp_path):
+    parts = tmp_path / "cut.h5.parts"
+    parts.mkdir()
+    (parts / "000000.h5").write_bytes(b"hours of computing")
+    with pytest.raises(OutputError, match=r"cut\.h5: expected a new name, but cut\.h5\.parts has an unfinished run"):
+        write_simulation(tmp_path / "cut.h5", simulator, 150, chunk=64)
+    write_simulation(tmp_path / "cut.h5", simulator, 150, chunk=64, overwrite=True)
+    assert same(tmp_path / "cut.h5", whole)
+
+
+@pytest.mark.parametrize("change", ["axis ranges", "mode", "noise"])
+def test_resuming_is_refused_where_the_spectra_would_differ(simulator, whole, change):
+    other = {
+        "axis ranges": (line_grid(ranges={"teff_K": (4000.0, 4500.0)}), simulator.instrument),
+        "mode": (line_grid(mode="multilinear"), simulator.instrument),
+        "noise": (simulator.grid, NoisierInstrument(simulator.instrument.detectors)),
+    }[change]
+    content = whole.read_bytes()
+    with pytest.raises(
+        InputError, match=r"whole\.h5: expected a run (with ranges|that makes the same spectra)"
+    ) as error:
+        write_simulation(whole, Simulator(*other, seed=3), 150, chunk=64, resume=True)
+    assert "\n" not in str(error.value) and whole.read_bytes() == content
+
+
+def test_another_kind_of_file_is_not_resumed(simulator, tmp_path):
+    path = tmp_path / "mine.h5"
+    path.write_bytes(b"my notes")
+    with pytest.raises(InputError, match="expected 'bayesden simulation 1' to resume, got another file"):
+        write_simulation(path, simulator, 150, resume=True)
+    with h5py.File(path, "w") as file:
+        file["mine"] = np.arange(3)
+    with pytest.raises(InputError, match="expected 'bayesden simulation 1' to resume, got another file"):
+        write_simulation(path, simulator, 150, resume=True)
+    with h5py.File(path) as file:
+        assert list(file) == ["mine"]
+
+
+def test_damaged_numbers_are_not_read(whole):
+    with h5py.File(whole) as file:
+        place = file["clean"].id.get_chunk_info(0)
+    content = bytearray(whole.read_bytes())
+    content[place.byte_offset + place.size // 2] ^= 1
+    whole.write_bytes(content)
+    with pytest.raises(InputError, match="expected a sound simulation file"):
+        read_simulation(whole)
+    assert len(read_simulation(whole, 64)) == 86  # the others are sound
 
 
 def test_file_says_what_it_is(whole):
@@ -68,7 +125,7 @@ def test_broken_parts_are_made_again(simulator, whole, tmp_path):
     path = tmp_path / "cut.h5"
     folder = tmp_path / "cut.h5.parts"
     folder.mkdir()
-    configuration = store._configuration(simulator, 150, 64, {})
+    configuration = store._configuration(simulator, 150, 64)
     for number, start in enumerate((0, 64)):
         arrays = store._arrays(simulator.observe(torch.arange(start, start + 64)))
         store._write_part(folder / f"{number:06d}.h5", arrays, configuration)
@@ -111,18 +168,35 @@ def test_a_file_is_not_replaced_unasked(simulator, whole):
     assert len(read_simulation(whole)) == 10
 
 
-def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(simulator, tmp_path):
+@contextmanager
+def largest_file(size):
+    """No file grows beyond this: what a disk that runs full does to a writer."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
-        with pytest.raises(OutputError, match="expected a place that can be written, got: File too large"):
-            write_simulation(tmp_path / "full.h5", simulator, 150, chunk=64)
+        yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == []
-    write_simulation(tmp_path / "full.h5", simulator, 150, chunk=64, resume=True)
-    assert len(read_simulation(tmp_path / "full.h5")) == 150
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.parametrize(("share", "parts"), [(0.1, 0), (0.7, 3)])
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(simulator, whole, tmp_path, share, parts):
+    """While a chunk is written, and while they are joined."""
+    path = tmp_path / "full.h5"
+    with (
+        largest_file(int(share * whole.stat().st_size)),
+        pytest.raises(OutputError, match=r"expected a place that can be written, got: File too large$"),
+    ):
+        write_simulation(path, simulator, 150, chunk=64)
+    assert sorted(p.name for p in tmp_path.rglob("*.*") if p.is_file()) == [
+        *(f"{k:06d}.h5" for k in range(parts)),
+        "whole.h5",
+    ]
+    assert not (tmp_path / "full.h5.parts" / "whole").exists()
+    write_simulation(path, simulator, 150, chunk=64, resume=True)
+    assert same(path, whole)
 
 
 def test_bad_requests_are_one_line(simulator, whole, tmp_path):

@@ -28,7 +28,7 @@ from .elements import abundances
 from .rectangular import RectangularGrid
 from .synthesis import Synthesis
 
-__all__ = ["COARSE_AXES", "PFS_AXES", "WIDE_AXES", "analytic_grid", "analytic_nodes", "cache_file"]
+__all__ = ["COARSE_AXES", "PFS_AXES", "SDSS_AXES", "analytic_grid", "analytic_nodes", "cache_file", "cache_folder"]
 
 PFS_AXES = {
     "teff_K": (3500.0, 3750.0, 4000.0, 4250.0, 4500.0, 4750.0, 5000.0),
@@ -42,10 +42,11 @@ COARSE_AXES = {
     "feh": (-2.5, -1.0, 0.0, 0.75),
     "alpha_fe": (-0.25, 0.5),
 }
-WIDE_AXES = {
-    "teff_K": (3500.0, 4000.0, 4500.0, 5000.0, 5500.0, 6000.0, 6500.0, 7250.0, 8000.0, 9000.0, 10000.0),
-    "logg": (1.0, 2.0, 3.0, 4.0, 5.0),
-    "feh": (-2.5, -1.5, -0.5, 0.0, 0.5),
+# Stars of every kind at the cost of a coarse net, for an instrument that sees them at R = 2000.
+SDSS_AXES = {
+    "teff_K": (3500.0, 4000.0, 4500.0, 5000.0, 5500.0, 6000.0, 7000.0, 8000.0, 9000.0, 10000.0),
+    "logg": (1.0, 3.0, 5.0),
+    "feh": (-2.0, -1.0, 0.0, 0.5),
     "alpha_fe": (0.0, 0.4),
 }
 LIMITS = {"teff_K": (3000.0, 11000.0), "logg": (-0.5, 5.5), "feh": (-5.0, 1.0), "alpha_fe": (-1.0, 1.0)}
@@ -142,15 +143,19 @@ def analytic_grid(
     return RectangularGrid("analytic", LABEL, UNIT, torch.from_numpy(loglam), tensors, torch.from_numpy(nodes))
 
 
+def cache_folder() -> Path:
+    """Where nodes are kept: BAYESDEN_CACHE, or the user's cache folder."""
+    return Path(os.environ.get("BAYESDEN_CACHE") or platformdirs.user_cache_dir("bayesden"))
+
+
 def cache_file(axes: Mapping[str, Sequence[float]], loglam: NDArray) -> Path:
-    """Where nodes are kept: BAYESDEN_CACHE, or the user's cache folder, and a name that says what they depend on."""
+    """The file of some nodes: its name says what they depend on."""
     digest = hashlib.sha256()
     for module in PHYSICS:
         digest.update((Path(__file__).parent / f"{module}.py").read_bytes())
     for values in (*axes.values(), loglam):
         digest.update(np.asarray(values, float).tobytes() + b"/")
-    folder = os.environ.get("BAYESDEN_CACHE") or platformdirs.user_cache_dir("bayesden")
-    return Path(folder) / f"analytic-{digest.hexdigest()[:24]}.npz"
+    return cache_folder() / f"analytic-{digest.hexdigest()[:24]}.npz"
 
 
 def _cached(axes: Mapping[str, Sequence[float]], loglam: NDArray, progress: Progress | None) -> NDArray:

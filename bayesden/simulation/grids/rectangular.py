@@ -75,8 +75,13 @@ class RectangularGrid:
         if self.mode not in MODES:
             raise InputError(f"grid {self.name}: mode: expected {' or '.join(MODES)}, got {self.mode!r}")
         if not (self._lines if self.mode == "spline" else len(self._cells[0])):
+            hint = (
+                "; the spline takes values of the grid for all but one, multilinear any"
+                if self.mode == "spline"
+                else ""
+            )
             raise InputError(
-                f"grid {self.name}: expected a complete part within the ranges {_text(self.ranges)}, got none"
+                f"grid {self.name}: expected a complete part within the ranges {_text(self.ranges)}, got none{hint}"
             )
 
     def _check(self) -> None:
@@ -293,7 +298,7 @@ def resolve_ranges(
     """
     for name in ranges:
         if name not in axes:
-            raise InputError(f"grid {grid}: ranges: expected some of {', '.join(axes)}, got {name!r}")
+            raise InputError(f"grid {grid}: range: expected one of {', '.join(axes)}, got {name!r}")
     out = {}
     for name, axis in axes.items():
         first, last = axis[0].item(), axis[-1].item()
