@@ -25,7 +25,7 @@ FENCES = {
     "astropy": ("io",),
     "astropy.units": ("io", "simulation.effects"),  # the extinction laws want a unit on their wavelengths
     "dust_extinction": ("simulation.effects",),
-    "h5py": ("simulation.store",),
+    "h5py": ("simulation.store", "simulation.stored"),
     "pyro": ("model.joint", "infer"),
     "nflows": ("model.noiseflow", "model.latent_prior"),
     "matplotlib": ("report",),

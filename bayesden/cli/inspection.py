@@ -33,11 +33,13 @@ def inspect(
         _show_fits(path, mask_policy.value)
     elif start.startswith(b"PK"):
         _show_library(path)
+    elif start.startswith(b"\x89HDF"):
+        _show_simulation(path)
     elif start[8:9] == b"{" or not (start or path.exists()):
         _show_checkpoint(path)
     else:
         what = "an empty file" if not start else "something else"
-        raise InputError(f"{path}: expected a spec, result, model or library file, got {what}")
+        raise InputError(f"{path}: expected a spec, result, model, library or simulation file, got {what}")
 
 
 def _start(path: Path) -> bytes:
@@ -117,6 +119,8 @@ def _show_result(path: Path) -> None:
             "model": " ".join(str(meta[key]) for key in ("model", "model_sha256") if meta.get(key)),
             "classes": ", ".join(f"{k} {v:.2f}" for k, v in _likely(post.class_prob)),
             "survey's class": " ".join(str(meta[key]) for key in ("class", "subclass") if key in meta),
+            "velocity": _measured(meta, "velocity", "_kms", ".1f", "km/s"),
+            "E(B-V)": _measured(meta, "ebv", "", ".3f", "mag"),
             "flags": ", ".join(sorted(post.flags)) or "none",
             "exposures": exposures or None,
             "pixels": f"{grid.size}, {grid[0]:.0f} to {grid[-1]:.0f} Angstrom, vacuum",
@@ -125,6 +129,37 @@ def _show_result(path: Path) -> None:
             "draws": None if post.draws is None else len(post.draws),
             "converged": meta.get("converged"),
             "seed": meta.get("seed"),
+        }
+    )
+
+
+def _measured(meta: Mapping[str, object], name: str, suffix: str, digits: str, unit: str) -> str | None:
+    """A value with its standard deviation, where a result has it."""
+    keys = (f"{name}{suffix}", f"{name}_sigma{suffix}")
+    if any(key not in meta for key in keys):
+        return None
+    value, sigma = (format(float(meta[key]), digits) for key in keys)
+    frame = f", {meta['velocity_frame']}" if name == "velocity" and "velocity_frame" in meta else ""
+    return f"{value} ± {sigma} {unit}{frame}"
+
+
+def _show_simulation(path: Path) -> None:
+    import numpy as np
+
+    from ..simulation.stored import read_configuration, read_parameters
+
+    facts, table = read_configuration(path), read_parameters(path)
+    say(f"{path}: {facts['n']} simulated stars")
+    low, middle, high = np.nanpercentile(table["snr"], [5, 50, 95])
+    ranges = {name: f"{table[name].min():.4g} to {table[name].max():.4g}" for name in facts["parameters"]}
+    _show_facts(
+        {
+            "instrument": f"{facts['instrument']}, {facts['exposures']} exposure{'s' * (facts['exposures'] > 1)}",
+            "spectra": f"{facts['grid']}: {facts['grid_label']}",
+            "seed": facts["seed"],
+            "flux unit": facts["flux_unit"],
+            "S/N per pixel": f"{middle:.1f} (90 % within {low:.1f} to {high:.1f})",
+            **ranges,
         }
     )
 

@@ -84,8 +84,8 @@ Exit status: 0 all done; 1 some files failed, each named on standard error; 2 th
     "inspect": """Say what a file is and what is in it.
 
 Known are SDSS spec files (exposures, arms, the survey's class, S/N, share of masked pixels), result files, model files
-and single parts (classes, latents, grid, card with scores, sources and licences; the checksum is verified), and library
-files.
+and single parts (classes, latents, grid, card with scores, sources and licences; the checksum is verified), library files, and
+the HDF5 files of `bayesden simulate`.
 
 Examples:
 

@@ -21,7 +21,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -31,18 +30,16 @@ from numpy.typing import NDArray
 from ..errors import InputError, OutputError
 from ..io.files import write_bytes
 from .simulator import TENSORS, Simulation, Simulator
+from .stored import FORMAT, UNREADABLE, Arrays, configuration_of, rows
 
-__all__ = ["check_target", "read_simulation", "write_simulation"]
+__all__ = ["check_target", "write_simulation"]
 
-FORMAT = "bayesden simulation 1"
 ROWS = 64  # spectra in one chunk of HDF5, which is what a reader gets at once
 # The last, so that no reader takes damaged numbers for sound ones.
 FILTERS = {"compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True}
 SAME = 0.01  # of sigma: how far a spectrum made again may be off, on another device or with other versions
 FREE = {"versions", "grid_from", "etc", "noise"}  # where a resumed run may be called otherwise: its spectra tell
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-UNREADABLE = (OSError, KeyError, ValueError, RuntimeError, IndexError)  # whatever HDF5 makes of a damaged file
-Arrays = dict[str, NDArray]
 
 
 @dataclass(frozen=True)
@@ -103,15 +100,11 @@ def _write_part(path: Path, arrays: Arrays, configuration: str) -> None:
     write_bytes(path, content.getvalue(), overwrite=True)
 
 
-def _rows(file: h5py.File, start: int, stop: int) -> Arrays:
-    return {key: file[key][start:stop] for key in (*TENSORS, "parameters")}
-
-
 def _is_sound(path: Path, number: int, start: int, stop: int) -> bool:
     """Whether chunk `number` of a file, at these rows, has the content that its checksum says."""
     try:
         with h5py.File(path, "r") as file:
-            return _digest(_rows(file, start, stop)) == file["sha256"][number].tobytes()
+            return _digest(rows(file, start, stop)) == file["sha256"][number].tobytes()
     except UNREADABLE:
         return False
 
@@ -136,14 +129,6 @@ def _check_made_so(source: _Chunk, simulator: Simulator, index: int) -> None:
         raise InputError(f"{source.path}: expected a run that makes the same spectra, but {what}")
 
 
-def _configuration_of(path: Path) -> dict[str, Any] | None:
-    try:
-        with h5py.File(path, "r") as file:
-            return json.loads(file.attrs["configuration"])
-    except UNREADABLE:
-        return None
-
-
 def _is_foreign(path: Path) -> bool:
     """Whether a file is no simulation: one of ours may be cut short, and then cannot be opened."""
     try:
@@ -158,7 +143,7 @@ def _check_same(path: Path, configuration: str) -> None:
     """Refuse to resume a file of another run, or another kind of file."""
     if path.exists() and _is_foreign(path):
         raise InputError(f"{path}: expected {FORMAT!r} to resume, got another file")
-    old, new = _configuration_of(path), json.loads(configuration)
+    old, new = configuration_of(path), json.loads(configuration)
     if old is None:
         return
     for key in sorted((old | new).keys() - FREE):
@@ -306,29 +291,3 @@ def _copy_rows(source: h5py.Dataset, first: int, target: h5py.Dataset, start: in
     for row in range(0, count, source.chunks[0]):
         mask, block = source.id.read_direct_chunk((first + row, *zeros))
         target.id.write_direct_chunk((start + row, *zeros), block, mask)
-
-
-def read_simulation(path: str | Path, start: int = 0, stop: int | None = None) -> Simulation:
-    """Spectra `start` to `stop` of a file that `write_simulation` made.
-
-    Raises:
-        InputError: if the file is missing, damaged, of another format, or has no such rows.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: expected a simulation's HDF5 file, found no file of that name")
-    configuration = _configuration_of(path)
-    if configuration is None or configuration.get("format") != FORMAT:
-        raise InputError(f"{path}: expected {FORMAT!r}, got a file that is damaged, cut short or of another format")
-    try:
-        with h5py.File(path, "r") as file:
-            n = len(file["parameters"])
-            stop = n if stop is None else stop
-            if not 0 <= start < stop <= n:
-                raise InputError(f"{path}: expected rows within 0 to {n}, got {start} to {stop}")
-            arrays, wavelength = _rows(file, start, stop), file["wavelength"][...]
-    except (OSError, KeyError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path}: expected a sound simulation file, got: {reason}") from None
-    tensors = {key: torch.from_numpy(arrays[key]) for key in TENSORS}
-    return Simulation(torch.from_numpy(wavelength), parameters=arrays["parameters"], **tensors)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bayesden.simulation.store import read_simulation
+from bayesden.simulation.stored import read_simulation
 
 SMALL = ("simulate", "sdss", "--grid", "generator", "--exposures", "2")
 
@@ -79,3 +79,15 @@ def test_bad_input_is_one_line(bayesden, tmp_path, words, message):
     assert ran.status == 2
     assert message in ran.err and ran.err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_inspect_says_what_was_simulated(bayesden, tmp_path):
+    out = tmp_path / "sim.h5"
+    assert bayesden(*SMALL, "-n", 3, "--out", out).status == 0
+    ran = bayesden("inspect", out)
+    assert (ran.status, ran.err) == (0, "")
+    for text in ("3 simulated stars", "sdss, 2 exposures", "S/N per pixel", "magnitude"):
+        assert text in ran.out
+    out.write_bytes(out.read_bytes()[:3000])
+    ran = bayesden("inspect", out)
+    assert ran.status == 2 and "expected 'bayesden simulation 1'" in ran.err

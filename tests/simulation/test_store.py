@@ -10,7 +10,8 @@ import torch
 from bayesden.errors import InputError, OutputError
 from bayesden.simulation import store
 from bayesden.simulation.simulator import Simulator
-from bayesden.simulation.store import read_simulation, write_simulation
+from bayesden.simulation.store import write_simulation
+from bayesden.simulation.stored import read_simulation
 
 from .conftest import PlainInstrument, line_grid
 
