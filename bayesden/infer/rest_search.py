@@ -99,15 +99,15 @@ def _knots(model: SpectrumModel) -> Tensor:
     return torch.cat([knots, knots.new_zeros(len(knots), nuisance.tilts)], 1)
 
 
-_NETS: WeakKeyDictionary[SpectrumModel, Net] = WeakKeyDictionary()
+_NETS: WeakKeyDictionary[SpectrumModel, tuple[tuple, Net]] = WeakKeyDictionary()
 
 
 def net_of(model: SpectrumModel) -> Net:
-    """The net of a model, made once for the device that it is on."""
-    net = _NETS.get(model)
-    if net is None or net.mean.device != model.device:
-        net = _NETS[model] = Net.of(model)
-    return net
+    """The net of a model, made once for the device, precision and nuisances that it has."""
+    now = (model.device, model.spread.dtype, model.nuisance)
+    if model not in _NETS or _NETS[model][0] != now:
+        _NETS[model] = (now, Net.of(model))
+    return _NETS[model][1]
 
 
 @torch.no_grad()
@@ -181,7 +181,7 @@ def _evidence(
         quadratic = (score * coefficients).sum(-1) - (weight * residual.square()).sum(-1, dtype=torch.double)
         log_det = factor.diagonal(dim1=-1, dim2=-2).log().sum(-1)
         evidence.append(0.5 * quadratic - log_det - prior)
-        solved.append(coefficients.to(flux.dtype))
+        solved.append(coefficients.to(rows.dtype))
     return torch.stack(evidence), torch.stack(solved)
 
 

@@ -127,7 +127,8 @@ def from_class_means(model: SpectrumModel, data: Data, labels: np.ndarray) -> to
     label = torch.from_numpy(labels)
     z = torch.stack([model.latent_prior.latents(int(k)).mean(0) for k in label])
     calibration = z.new_zeros(*data.share.shape, model.nuisance.terms if data.share.any() else 0)
-    start = Parameters(z, z.new_zeros(len(z)), calibration, label)
+    detail, foreground = z.new_zeros(len(z), model.rank), z.new_zeros(len(z), model.foreground)
+    start = Parameters(z, z.new_zeros(len(z)), calibration, label, detail, foreground)
     return Newton(model, iterations=300, tolerance=1e-5).maximise(data, start).objective
 
 

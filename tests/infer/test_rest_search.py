@@ -54,6 +54,16 @@ def test_kernels_times_a_normal_likelihood_are_kernels(kind: type) -> None:
     torch.testing.assert_close(mixture, centre, rtol=1e-4, atol=1e-4)
 
 
+def test_the_net_follows_the_model(moving_model: Callable) -> None:
+    model = moving_model()
+    first = net_of(model)
+    assert net_of(model) is first
+    model.nuisance = replace(model.nuisance, velocity_sd_kms=50.0)
+    second = net_of(model)
+    assert second is not first and not torch.equal(first.mean, second.mean)
+    assert net_of(model.double()).mean.dtype == torch.float64
+
+
 def test_velocity_and_class_are_found(moving_model: Callable, draw: Callable) -> None:
     model = moving_model()
     observations = draw(model, [0, 1, 2, 0, 1, 2], snr=80.0, seed=4)
