@@ -15,7 +15,7 @@ exposures share, a factor :math:`\exp(\sum_{j \ge 1} t_j T_j)` of the flux as th
 .. math:: v = \sigma_v f_1, \qquad E(B-V) = \mu_E + \sigma_E f_2, \qquad t_j = \sigma_t f_{2 + j}, \qquad
           f \sim \mathcal N(0, I).
 
-A reddening may come out below zero within its error: calibration and temperature are not known better.
+A reddening may come out below zero: it takes up whatever colour star and library differ by.
 """
 
 from dataclasses import dataclass

@@ -10,17 +10,23 @@ from bayesden.evaluate.testbed import GAPS, cut_gap, real_noise_bed, reconstruct
 from bayesden.infer.denoise import denoise
 from bayesden.io import read
 from bayesden.model.checkpoint import load_model
-from bayesden.train.library import Library
+from bayesden.train.library import Library, build_library
 from bayesden.train.noise import residuals
 from bayesden.train.noise_models import leave_one_star_out
 from bayesden.train.workflow import reconstruction_table
 
 pytestmark = pytest.mark.statistical
 BAR = 1e-3
-# Where the bar is missed with 800 pixels missing, and what is held instead: hot stars and CVs at the blue end from the red
-# alone (temperature, reddening and the lines' emission cannot be told apart), late M stars at the red end, where most of
-# their flux is. Measured here: O 2.1e-3, B 2.3e-3, A 1.3e-3, CV 2.2e-3, M 2.6e-3; WD at 1.0e-3 may fall on either side.
-MISSED = {"blue": {"O": 3e-3, "B": 3e-3, "A": 2e-3, "CV": 3e-3, "WD": 1.3e-3}, "middle": {}, "red": {"M": 4e-3}}
+# Where the bar is missed with 800 pixels missing, and what is held instead: hot stars at the blue end from the red alone
+# (temperature and reddening cannot be told apart), late M stars at the red end, where most of their flux is. Measured here:
+# O 5.7e-3, B 4.9e-3, A 1.4e-3, WD 1.3e-3, M 1.6e-3. The model of stars as seen had O 2.1e-3, B 2.3e-3, CV 2.2e-3, M 2.6e-3.
+MISSED = {"blue": {"O": 8e-3, "B": 7e-3, "A": 2e-3, "WD": 1.8e-3}, "middle": {}, "red": {"M": 2.5e-3}}
+LOSS = {10.0: 1e-4, 20.0: 5e-5}  # by S/N; measured: 5.5e-5 and 2.3e-5
+LOSS_WITH_GAP = {"blue": BAR, "middle": 1e-4, "red": 2.5e-4}  # measured: 6.0e-4, 5.5e-5, 1.3e-4
+
+# Missed too: error bars are somewhat small. Within the 50 % interval are 43, 46 and 48 % at S/N 5, 10 and 20, within that of
+# 90 % 86, 84 and 82 %, where the model of stars as seen had 52 to 63 and 90 to 91 %. Below these bounds the test fails.
+COVERED = {0.5: (0.45, 0.75), 0.9: (0.82, 0.98)}
 
 
 @pytest.fixture(scope="module")
@@ -33,22 +39,23 @@ def losses(model, bed):
     return reconstruction_loss(np.array([p.flux for p in posteriors]), bed.truth), posteriors
 
 
-def test_held_out_spectra_are_reconstructed(model, library):
-    assert reconstruction_table(library, model.generator)["all"] <= 1.5e-4
+def test_held_out_stars_at_rest_are_reconstructed(model, reference_data):
+    library = build_library(reference_data / "templates", grid=model.frame.cells, rest=True)
+    assert reconstruction_table(library, model.generator)["all"] <= 2e-5
 
 
-@pytest.mark.parametrize("snr", [10.0, 20.0])
+@pytest.mark.parametrize("snr", LOSS)
 def test_loss_on_real_noise(model, held_out, noise, snr):
     bed = real_noise_bed(held_out, noise, snr=snr, per_class=20, seed=1)
     loss, _ = losses(model, bed)
-    assert np.median(loss) <= 4e-4
+    assert np.median(loss) <= LOSS[snr]
 
 
 @pytest.mark.parametrize("where", GAPS)
 def test_loss_with_800_pixels_missing(model, held_out, noise, where):
     bed = cut_gap(real_noise_bed(held_out, noise, snr=15.0, per_class=20, seed=2), where, 800)
     loss, _ = losses(model, bed)
-    assert np.median(loss) <= BAR
+    assert np.median(loss) <= LOSS_WITH_GAP[where]
     medians = {c: np.median(loss[bed.label == k]) for k, c in enumerate(bed.classes)}
     assert all(median <= MISSED[where].get(c, BAR) for c, median in medians.items()), medians
 
@@ -110,6 +117,6 @@ def test_error_bars_of_unseen_stars_cover(model, held_out, noise, snr):
     bed = real_noise_bed(held_out, noise, snr=snr, exposures=1, per_class=15, seed=5)
     _, posteriors = losses(model, bed)
     z = np.array([(p.flux - t) / p.sigma for p, t in zip(posteriors, bed.truth, strict=True)])
-    assert 0.45 <= np.mean(np.abs(z) < 0.6745) <= 0.75
-    assert 0.82 <= np.mean(np.abs(z) < 1.645) <= 0.98
-    assert not 0.82 <= np.mean(np.abs(3 * z) < 1.645) <= 0.98  # control: error bars that are three times too small
+    assert COVERED[0.5][0] <= np.mean(np.abs(z) < 0.6745) <= COVERED[0.5][1]
+    assert COVERED[0.9][0] <= np.mean(np.abs(z) < 1.645) <= COVERED[0.9][1]
+    assert not COVERED[0.9][0] <= np.mean(np.abs(3 * z) < 1.645)  # control: error bars that are three times too small
