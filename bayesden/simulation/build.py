@@ -91,6 +91,9 @@ def _open_grid(
     _check_names(name, ranges, f" with the grid {grid}")
     if path.is_dir():
         return TemplateGrid.read(path, *span, step=5e-5)
+    if str(grid) != "generator" and not path.exists():
+        kinds = "analytic, generator, a model file, or a folder of BOSZ or template files"
+        raise InputError(f"grid: expected {kinds}, got {str(grid)!r}, and there is no such file")
     model = load_model(None if str(grid) == "generator" else path)
     return GeneratorGrid.of(model, span=span)
 
