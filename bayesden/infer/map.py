@@ -159,9 +159,8 @@ def _search_at_rest(
 ) -> tuple[Parameters, Tensor, Tensor]:
     """The same by closed forms on a net of velocities and reddenings, for models of stars at rest."""
     start, evidence = search(model, net_of(model), data)
-    rows = _close(
-        evidence, replace(settings, margin=1.5 * settings.margin)
-    )  # the closed forms are rougher than a climb
+    # the closed forms are rougher than a climb
+    rows = _close(evidence, replace(settings, margin=1.5 * settings.margin))
     spectrum = torch.arange(len(data), device=rows.device).repeat_interleave(len(model.classes))[rows]
     smooth = _smooth(model)
     climb = Newton(smooth, iterations=settings.search, tolerance=0.1)

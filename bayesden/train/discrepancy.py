@@ -7,6 +7,8 @@ Over held-out spectra the errors :math:`r = s - G(E(s))` of a class have the fac
 of which the R largest are kept; :math:`\tau_C^2` is the variance of each cell outside of their span. Errors of the spectra
 that the generator was trained on are smaller; they help where a class has few objects that it was not, and count as many
 as those all together.
+
+The remainder is measured on the held-out spectra that the factors were made of too, so it is an underestimate for new objects.
 """
 
 import torch
@@ -31,12 +33,10 @@ def fit_discrepancy(library: Library, generator: Generator, rank: int) -> tuple[
         :math:`W_C`, shape :math:`(K, R, N)`, and :math:`\tau_C`, shape :math:`(K, N)`, in units of mean |flux| = 1.
     """
     factors, remainder = [], []
-    parts = {split: library.subset(split) for split in ("train", "validation")}
+    parts = [library.subset(split) for split in ("train", "validation")]
     for k in range(len(library.classes)):
-        errors = []
-        for part in parts.values():
-            flux = torch.from_numpy(part.flux[part.label == k])
-            errors.append(flux - generator(generator.encode(flux)))
+        flux = [torch.from_numpy(part.flux[part.label == k]) for part in parts]
+        errors = [rows - generator(generator.encode(rows)) for rows in flux]
         held_out = errors[1] if len(errors[1]) else errors[0]
         weighted = [e / max(len(e), 1) ** 0.5 for e in errors]
         with torch.random.fork_rng(devices=[]):  # the decomposition starts from random directions

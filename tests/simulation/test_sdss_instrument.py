@@ -347,5 +347,4 @@ def test_projection_is_linear_with_an_exact_tangent(sdss):
     arms = [flux.clone() for flux in star_on(sdss, batch=2)]
     value, tangent = torch.func.jvp(lambda *flux: sdss.project(flux), tuple(arms), tuple(2 * flux for flux in arms))
     torch.testing.assert_close(tangent, 2 * value)
-    flat = sdss.project([torch.ones(1, camera.size) for camera in sdss.cameras])
-    torch.testing.assert_close(flat, torch.ones(1, 2048))
+    torch.testing.assert_close(sdss.project([torch.ones(1, c.size) for c in sdss.cameras]), torch.ones(1, 2048))
