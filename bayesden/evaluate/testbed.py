@@ -3,6 +3,15 @@ r"""Test bed B1: real noise on known truth (Kang et al. 2021, sections 4.1 and 4
 Clean held-out spectra get the residuals of real exposures of *other* stars. An exposure's residual and its inverse variance
 are scaled together until the median signal-to-noise ratio of the sum is the one asked for, so correlations, masks, sky
 residuals and the pipeline's opinion of its errors stay as they were.
+
+Residuals of one star are taken about the mean of its exposures, so they are anticorrelated and cancel when they are averaged
+again. Where several exposures of a star are drawn, the noise of that mean is added back: with
+:math:`w_e = v_e^{-1} / \sum_j v_j^{-1}`,
+
+.. math:: \epsilon'_e = \sqrt{1 - w_e}\; \epsilon_e + \Big(\sum_j v_j^{-1}\Big)^{-1/2} g
+
+has the variance of :math:`\epsilon_e` and is uncorrelated between exposures, for a g of unit variance that they share: the
+whitened noise of an exposure of another star, without its outliers.
 """
 
 from dataclasses import dataclass, replace
@@ -18,6 +27,7 @@ from ..train.noise import NoiseSamples
 __all__ = ["GAPS", "TestBed", "cut_gap", "real_noise_bed", "reconstruction_loss", "white_noise_bed"]
 
 GAPS = ("blue", "middle", "red")
+OUTLIER = 4.0  # whitened noise beyond this belongs to one exposure, not to all
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,20 +86,35 @@ def real_noise_bed(
     star = np.asarray(noise.star)
     observations = []
     for i, truth in enumerate(clean.flux.astype(float)):
-        rows = np.flatnonzero(star == rng.choice(np.unique(star)))
+        chosen = rng.choice(np.unique(star))
+        rows = np.flatnonzero(star == chosen)
         rows = rng.choice(rows, exposures, replace=len(rows) < exposures)
         ivar = np.where(noise.mask[rows], 0.0, noise.ivar[rows])
+        eps = noise.eps[rows] if exposures == 1 else _independent(noise, star, chosen, rows, rng)
         each = [np.median(truth[i > 0] * np.sqrt(i[i > 0])) for i in ivar]
         factor = np.abs(np.array(each))[:, None] / snr
         observations.append(
             Observation(
                 wavelength=clean.grid.wavelength,
-                flux=truth + factor * noise.eps[rows],
+                flux=truth + factor * eps,
                 ivar=ivar / factor**2,
                 name=f"{clean.name[i]} ({i})",
             )
         )
     return TestBed(tuple(observations), clean.flux.astype(float), clean.label, clean.classes)
+
+
+def _independent(noise: NoiseSamples, star: NDArray, chosen: str, rows: NDArray, rng: np.random.Generator) -> NDArray:
+    """Residuals (E, D) of one star's exposures with the noise of their mean added back."""
+    ivar = np.where(noise.mask, 0.0, noise.ivar)
+    total = ivar[star == chosen].sum(0)
+    share = ivar[rows] / np.where(total > 0, total, 1.0)
+    others = np.flatnonzero(star != chosen)
+    other = rng.choice(others if len(others) else np.flatnonzero(star == chosen))
+    white = np.clip(noise.eps[other] * np.sqrt(ivar[other]), -OUTLIER, OUTLIER)
+    white = np.where(ivar[other] > 0, white, rng.permutation(white))  # what that exposure lacks
+    common = rng.choice([-1.0, 1.0]) * white / np.sqrt(np.where(total > 0, total, np.inf))
+    return np.sqrt(1 - np.minimum(share, 1.0)) * noise.eps[rows] + common
 
 
 def white_noise_bed(library: Library, *, snr: float, exposures: int = 1, per_class: int = 30, seed: int = 0) -> TestBed:

@@ -50,6 +50,21 @@ def test_real_noise_whitens_to_unit_scatter(library, noise):
     assert np.std(np.concatenate(z)) == pytest.approx(1.0, abs=0.1)
 
 
+def test_exposures_are_independent(library, noise):
+    """The mean of E exposures has 1/E of the variance of one; residuals as they are would cancel."""
+    n = 4
+    bed = real_noise_bed(library, noise, snr=10.0, exposures=n, per_class=300, seed=3)
+    z = np.array([((o.flux - t) * np.sqrt(o.ivar)) for o, t in zip(bed.observations, bed.truth, strict=True)])
+    good = np.array([o.ivar > 0 for o in bed.observations]).all(1)
+    assert n * np.var(z.mean(1)[good]) == pytest.approx(np.var(z[:, 0][good]), rel=0.05)
+    stars = {
+        name: noise.eps[np.array(noise.star) == name] * np.sqrt(noise.ivar[np.array(noise.star) == name])
+        for name in noise.star
+    }
+    as_they_are = np.concatenate([each[:n].mean(0) for each in stars.values()])
+    assert n * np.var(as_they_are) < 0.5  # control
+
+
 def test_white_noise_is_white_and_of_the_size_asked_for(library):
     bed = white_noise_bed(library, snr=10.0, exposures=8, per_class=6)
     z = np.array([(o.flux - t) * np.sqrt(o.ivar) for o, t in zip(bed.observations, bed.truth, strict=True)])
