@@ -1,11 +1,11 @@
-"""`python -m baselines`: compare denoisers on the same spectra, and what an unknown star is."""
+"""`python -m baselines`: compare denoisers on the same spectra, real or made, and what an unknown star is."""
 
 import argparse
 import sys
 
 from bayesden.errors import BayesdenError
 
-from . import compare, support
+from . import compare, exposures, support
 
 
 def main() -> int:
@@ -32,6 +32,16 @@ def main() -> int:
     sub.add_argument("--per-class", type=int, default=20, help="spectra of each class")
     sub.add_argument("--seed", type=int, default=0)
     sub.set_defaults(run=support.run)
+    sub = commands.add_parser(
+        "exposures", help="real stars' exposures predict each other (test bed B2)", description=exposures.__doc__
+    )
+    sub.add_argument("files", nargs="+", metavar="FILE", help="spec file with more exposures than are fitted")
+    sub.add_argument("--model", action="append", default=[], help="name or path of a trained model; may be repeated")
+    sub.add_argument("--fit", default="1,2", metavar="E,E", help="how many exposures to fit")
+    sub.add_argument("--choices", type=int, default=4, help="choices of the fitted exposures, at random")
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--out", default="out/b2", help="folder for the tables")
+    sub.set_defaults(run=exposures.run)
     arguments = parser.parse_args()
     try:
         arguments.run(arguments)

@@ -132,22 +132,26 @@ class Newton:
         return 4 * torch.finfo(data.flux.dtype).eps * (objective.abs() + data.flux[0].numel())
 
     def _expand(self, data: Data, at: Parameters) -> _Expansion:
+        rows = ROWS if data.flux.device.type == "cpu" else max(1, len(data))
+        blocks = [
+            self._likelihood(data.take(slice(i, i + rows)), at.take(slice(i, i + rows)))
+            for i in range(0, len(data), rows)
+        ]
+        likelihood, gradient, curvature = (torch.cat(parts).double() for parts in zip(*blocks, strict=True))
+        expansion = _Expansion(likelihood, gradient, curvature, curvature)
+        shared, terms = gradient.shape[1] - at.calibration[0].numel(), at.calibration.shape[-1]
+        return self._add_prior(_centre(expansion, data, shared, terms), data, at)
+
+    def _likelihood(self, data: Data, at: Parameters) -> tuple[Tensor, Tensor, Tensor]:
+        """Log-likelihood (B,), gradient (B, n) and curvature (B, n, n), by centred calibration terms."""
         model, terms = self.model, at.calibration.shape[-1]
         star, jacobian = model.star_and_jacobian(at)
         shared = torch.cat([jacobian, star.unsqueeze(1)], 1)
         tilts = star.unsqueeze(1) * model.nuisance.polynomials(model.grid.size, star)[:terms]
         gain = model.gain(data, at.amplitude, at.calibration).expand_as(data.flux)
         local = self.noise.linearize(data.flux - gain * star.unsqueeze(1), data.ivar, data.mask)
-        slope, band, root = gain * local.score, local.band, local.weight.sqrt()
-        rows = ROWS if star.device.type == "cpu" else max(1, len(star))
-        blocks = [
-            _derivatives(*(x[i : i + rows] for x in (shared, tilts, gain, slope, band, root)))
-            for i in range(0, len(star), rows)
-        ]
-        gradient, curvature = (torch.cat(parts).double() for parts in zip(*blocks, strict=True))
-        likelihood = local.log_prob.sum((-2, -1), dtype=torch.float64)
-        expansion = _Expansion(likelihood, gradient, curvature, curvature)
-        return self._add_prior(_centre(expansion, data, shared.shape[1], terms), data, at)
+        derivatives = _derivatives(shared, tilts, gain, gain * local.score, local.band, local.weight.sqrt())
+        return local.log_prob.sum((-2, -1), dtype=torch.float64), *derivatives
 
     def _add_prior(self, expansion: _Expansion, data: Data, at: Parameters) -> _Expansion:
         """The prior's share; where its curvature is indefinite, that of one kernel, which keeps steps uphill."""

@@ -215,18 +215,19 @@ class SpectrumModel(nn.Module):
     def star_and_jacobian(self, at: Parameters) -> tuple[Tensor, Tensor]:
         """The star (B, D) and its derivatives by z, u and f, (B, L + R + F, D)."""
         flux, jacobian = self.generator.value_and_jacobian(at.z)
+        rows = [jacobian]
         if self.rank:
             factors = self.factors[at.label].to(flux.dtype)
             flux = flux + torch.einsum("br,brn->bn", at.detail, factors)
-            jacobian = torch.cat([jacobian, factors], 1)
+            rows.append(factors)
         if self.frame is None:
-            return flux, jacobian
+            return flux, torch.cat(rows, 1)
         velocity, ebv = self.nuisance.velocity_kms(at.foreground), self.nuisance.ebv(at.foreground)
         moving = self.nuisance.velocity_sd_kms > 0
-        rows = self.frame.bins(self.frame.shift(torch.cat([flux.unsqueeze(1), jacobian], 1), velocity, slope=moving))
-        seen = self.frame.dust(ebv) * self.nuisance.tilt(at.foreground, self.grid.size)
-        rows = rows * seen.unsqueeze(1)
-        star, rows = rows[:, 0], rows[:, 1:]
+        seen = self.frame.shift(torch.cat([flux.unsqueeze(1), *rows], 1), velocity, slope=moving)
+        transmission = self.frame.dust(ebv) * self.nuisance.tilt(at.foreground, self.grid.size)
+        seen = self.frame.bins(seen).mul_(transmission.unsqueeze(1))
+        star, rows = seen[:, 0], seen[:, 1:]
         if moving:
             rows[:, -1] *= self.nuisance.velocity_sd_kms
         return star, torch.cat([rows, star.unsqueeze(1) * self._smooth_slopes(star)], 1)

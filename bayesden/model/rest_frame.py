@@ -25,20 +25,20 @@ __all__ = ["LIGHT_KMS", "RestFrame"]
 
 LIGHT_KMS = 299792.458
 TAPS = torch.arange(-2, 4)  # of the filter, in cells
-BLOCK = 64  # pixels that share a matrix product
+BLOCK = 32  # pixels that share a matrix product
+
+
+# of r**p in the polynomial that is 1 at one tap and 0 at the others, by (p, tap)
+POWERS = torch.from_numpy(np.linalg.inv(np.vander(TAPS.numpy(), increasing=True).astype(float)))
 
 
 def lagrange(r: Tensor) -> tuple[Tensor, Tensor]:
     """The six-point interpolation filter at a fraction r of a cell, and its derivative; shapes (*, 6)."""
-    x = r.unsqueeze(-1) - TAPS.to(r)
-    value, slope = [], []
-    for k, node in enumerate(TAPS.tolist()):
-        others = [m for m in range(len(TAPS)) if m != k]
-        norm = math.prod(node - TAPS[m].item() for m in others)
-        value.append(math.prod(x[..., m] for m in others) / norm)
-        terms = [math.prod(x[..., m] for m in others if m != left) for left in others]
-        slope.append(sum(terms) / norm)
-    return torch.stack(value, -1), torch.stack(slope, -1)
+    order = torch.arange(len(TAPS), device=r.device)
+    powers = r.unsqueeze(-1) ** order
+    slopes = order[1:] * powers[..., :-1]
+    matrix = POWERS.to(r)
+    return powers @ matrix, slopes @ matrix[1:]
 
 
 class RestFrame(nn.Module):
@@ -123,7 +123,7 @@ class RestFrame(nn.Module):
 def _filter(seen: Tensor, taps: Tensor, size: int) -> Tensor:
     out = taps[:, 0, None, None] * seen[..., :size]
     for k in range(1, taps.shape[1]):
-        out = torch.addcmul(out, taps[:, k, None, None], seen[..., k : k + size])
+        out.addcmul_(taps[:, k, None, None], seen[..., k : k + size])  # in place: the rows stay in the cache
     return out
 
 
