@@ -29,7 +29,7 @@ from .noiseflow import StudentT
 
 __all__ = ["Coupling", "FlowPrior"]
 
-NOISE = (0.01, 0.03, 0.1)  # candidates, in units of a class's spread
+NOISE = (0.003, 0.02, 0.1)  # candidates, in units of a class's spread
 BOUND = 2.0  # of |log scale| in one coupling
 DRAWS = 20_000  # that a class's covariance is measured on
 BATCH = 256
