@@ -5,7 +5,7 @@ import sys
 
 from bayesden.errors import BayesdenError
 
-from . import compare, exposures, support
+from . import compare, exposures, latents, support
 
 
 def main() -> int:
@@ -42,6 +42,17 @@ def main() -> int:
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--out", default="out/b2", help="folder for the tables")
     sub.set_defaults(run=exposures.run)
+    sub = commands.add_parser(
+        "latents", help="latents, priors and volume term by held-out likelihood", description=latents.__doc__
+    )
+    sub.add_argument("--library", required=True, help="library file that the models' generators were trained on")
+    sub.add_argument("--model", action="append", required=True, help="name or path of a trained model; may be repeated")
+    sub.add_argument("--snr", action="append", type=float, help="of the noise; may be repeated; 20 and 50 by default")
+    sub.add_argument("--per-class", type=int, default=20, help="validation spectra of each class")
+    sub.add_argument("--draws", type=int, default=256, help="of the latents of each spectrum")
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--out", default="out/latents", help="folder for latents.md and latents.json")
+    sub.set_defaults(run=latents.run)
     arguments = parser.parse_args()
     try:
         arguments.run(arguments)

@@ -27,7 +27,7 @@ FENCES = {
     "dust_extinction": ("simulation.effects",),
     "h5py": ("simulation.store", "simulation.stored"),
     "pyro": ("model.joint", "infer"),
-    "nflows": ("model.noiseflow", "model.latent_prior"),
+    "nflows": ("model.noiseflow", "model.flow_prior"),
     "matplotlib": ("report",),
     "arviz": ("report",),
     "dask": ("survey",),

@@ -11,6 +11,7 @@ from torch import Tensor
 from bayesden.infer.denoise import denoise
 from bayesden.infer.reference import fit_map_pyro
 from bayesden.model.checkpoint import load_model, save_model
+from bayesden.model.flow_prior import FlowPrior
 from bayesden.model.generator import ConvGenerator
 from bayesden.model.joint import Data, Parameters, SpectrumModel
 from bayesden.model.local_kde import LocalKDEPrior
@@ -51,6 +52,11 @@ def local_model(build: Callable[..., SpectrumModel]) -> SpectrumModel:
     return build(latent_prior=LocalKDEPrior.fit(latents, torch.arange(120) % 3, 3))
 
 
+def flow_model(build: Callable[..., SpectrumModel]) -> SpectrumModel:
+    latents = torch.randn(120, 2, generator=torch.Generator().manual_seed(0))
+    return build(latent_prior=FlowPrior.fit(latents, torch.arange(120) % 3, 3, epochs=2))
+
+
 def volume_model(build: Callable[..., SpectrumModel]) -> SpectrumModel:
     return build(volume=True)
 
@@ -60,6 +66,7 @@ def volume_model(build: Callable[..., SpectrumModel]) -> SpectrumModel:
     [
         (lambda build: build(), [0], 1),
         (local_model, [2], 3),
+        (flow_model, [2], 1),
         (volume_model, [1], 1),
         (conv_model, [0], 1),
     ],

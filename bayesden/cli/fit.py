@@ -88,9 +88,14 @@ def fit_prior(
     ),
     kind: Annotated[
         PriorKind,
-        typer.Option(help="local-kde: kernels that follow the latents around them; kde: of one shape in each class."),
+        typer.Option(
+            help="local-kde: kernels that follow the latents around them; kde: of one shape in each class; "
+            "flow: a normalizing flow that knows the class."
+        ),
     ] = PriorKind.LOCAL_KDE,
-    kernels: Annotated[int, typer.Option(min=2, help="Kernels of each class, at most.")] = 1000,
+    kernels: Annotated[
+        int, typer.Option(min=2, help="Kernels of each class, at most; of a flow, latents kept of each.")
+    ] = 1000,
     seed: SeedOption = 0,
 ) -> None:
     """Run `bayesden fit-prior`; `pages.py` has what it says of itself."""

@@ -186,7 +186,7 @@ def _show_checkpoint(path: Path) -> None:
             "pixels D": f"{grid.size}, {grid[0]:.0f} to {grid[-1]:.0f} Angstrom, vacuum",
             "generator": _settings(header["generator"]),
             "noise": _settings(header["noise"]),
-            "kernels": " ".join(map(str, header["latent_prior"]["counts"])),
+            "latent prior": _settings(header["latent_prior"]),
         }
     elif content in CONTENTS:
         load_part(content, path)

@@ -56,6 +56,7 @@ class PriorKind(StrEnum):
 
     LOCAL_KDE = "local-kde"
     KDE = "kde"
+    FLOW = "flow"
 
 
 class RecipeName(StrEnum):

@@ -128,11 +128,15 @@ Examples:
   bayesden fit-generator library.npz --kind conv --latent-dim 3 --epochs 50
 
 Exit status: 0 done; 2 the command or the library could not be used.""",
-    "fit-prior": """Estimate how common each latent vector is within a class: a Gaussian kernel density for each class.
+    "fit-prior": """Estimate how common each latent vector is within a class: by Gaussian kernels, or by a normalizing flow.
 
-The kernels stand on the encoded training spectra; each class's bandwidth, in units of its kernels' covariance, is that
+Kernels stand on the encoded training spectra; each class's bandwidth, in units of its kernels' covariance, is that
 of highest cross-validated likelihood. Kernels of one shape in each class (kde) are those of Kang et al. (2021).
-Bandwidths and the mean log-density of the test spectra's latents are printed by class.
+
+A flow is one smooth density for all classes, trained with noise on the latents. As much of it, in units of a class's
+spread, and for as many epochs as objects say that it was not trained on; that noise is its bandwidth.
+
+Bandwidths and the mean log-density of the validation spectra's latents are printed by class.
 
 The prior belongs to its generator, and `bayesden train` takes it with that one only. An output file that exists is
 replaced.
@@ -141,6 +145,7 @@ Example:
 
 \b
   bayesden fit-prior library.npz --generator generator.safetensors
+  bayesden fit-prior library.npz --generator generator.safetensors --kind flow
 
 Exit status: 0 done; 2 the command, the library or the generator could not be used.""",
     "fit-noise": """Train a noise flow on what the exposures of one star do not share.

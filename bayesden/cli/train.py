@@ -119,11 +119,19 @@ def train(
         bool | None,
         typer.Option(help="Whether the prior is one of spectra, by the volume element; as the recipe says by default."),
     ] = None,
+    scores: Annotated[
+        Path | None,
+        typer.Option(
+            "--scores",
+            metavar="FILE",
+            help="JSON with further scores for the card, such as `python -m baselines latents` writes.",
+        ),
+    ] = None,
     seed: SeedOption = 0,
 ) -> None:
     """Run `bayesden train`; `pages.py` has what it says of itself."""
     from ..model.checkpoint import save_model
-    from ..train.card import write_card
+    from ..train.card import read_scores, write_card
     from ..train.workflow import RECIPES, train_model
 
     check_output(out, ".safetensors")
@@ -136,14 +144,15 @@ def train(
             noise_files or (),
             chosen,
             parts={content: path for content, path in parts.items() if path is not None},
+            scores=None if scores is None else read_scores(scores),
             progress=report,
         )
     save_model(model, out)
     page = write_card(out)
-    scores = model.card["scores"]
-    show_reconstruction(scores["reconstruction"])
-    if "noise_nats_per_pixel" in scores:
-        say(f"noise: {scores['noise_nats_per_pixel']:.3f} nats per pixel on validation exposures")
-    if "noise_scale_over_pipeline" in scores:
-        show_scale(scores["noise_scale_over_pipeline"])
+    found = model.card["scores"]
+    show_reconstruction(found["reconstruction"])
+    if "noise_nats_per_pixel" in found:
+        say(f"noise: {found['noise_nats_per_pixel']:.3f} nats per pixel on validation exposures")
+    if "noise_scale_over_pipeline" in found:
+        show_scale(found["noise_scale_over_pipeline"])
     say(f"model written to {out}, its card to {page}")

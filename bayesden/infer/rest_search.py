@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ..model.joint import Data, Parameters, SpectrumModel
-from ..model.latent_prior import LatentPrior
+from ..model.latent_prior import KernelPrior, LatentPrior
 from ..model.nuisance import chebyshev
 from .newton import Fit, flatten, unflatten
 
@@ -190,17 +190,20 @@ def among_kernels(model: SpectrumModel, fit: Fit, smooth: LatentPrior, count: in
     """Starts at the kernels of the latent prior that fit best, by closed form, from modes under a smooth prior.
 
     The likelihood is taken as normal around each mode, the nuisances integrated out; times the prior's kernels it is a
-    mixture again, whose heaviest members say where to go.
+    mixture again, whose heaviest members say where to go. A prior that is not made of kernels is smooth, and is climbed from
+    the modes themselves.
 
     Arguments:
         model: The joint density.
         fit: Modes with `smooth` in place of the latent prior, M rows.
         smooth: One Gaussian for each class.
-        count: Starts for each mode.
+        count: Starts for each mode, among kernels.
 
     Returns:
-        M x count rows, mode by mode, and the row of `fit` that each came from.
+        M x count rows, mode by mode, or M, and the row of `fit` that each came from.
     """
+    if not isinstance(model.latent_prior, KernelPrior):
+        return fit.at, torch.arange(len(fit.at.z), device=fit.at.z.device)
     dim, theta = fit.at.z.shape[1], flatten(fit.at)
     starts = []
     for row, k in enumerate(fit.at.label.tolist()):

@@ -22,9 +22,9 @@ from ..spectrum import Grid
 from .class_prior import ClassPrior
 from .generator import build_generator
 from .joint import SpectrumModel
-from .local_kde import build_latent_prior
 from .noiseflow import NoiseFlow
 from .nuisance import Nuisance
+from .prior_kinds import build_latent_prior
 from .rest_frame import RestFrame
 
 __all__ = ["DEFAULT_MODEL", "FORMAT", "PARTS", "load_model", "load_part", "read_header", "save_model", "save_part"]

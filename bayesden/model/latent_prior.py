@@ -1,4 +1,4 @@
-r"""The prior of the latents given the class: a Gaussian kernel density estimate for each class.
+r"""The prior of the latents given the class: what any has, and a Gaussian kernel density estimate for each class.
 
 .. math:: p(z \mid C) = \frac{1}{n_C} \sum_{i=1}^{n_C} \mathcal N\big(z;\, z_i,\, h_C^2 \Sigma_C\big)
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..errors import ModelError
 
-__all__ = ["KDEPrior", "LatentPrior", "PriorCurvature", "choose_kernels", "gaussian_prior", "whiten"]
+__all__ = ["KDEPrior", "KernelPrior", "LatentPrior", "PriorCurvature", "choose_kernels", "gaussian_prior", "whiten"]
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,9 @@ class PriorCurvature:
     Arguments:
         log_prob: Shape :math:`(N,)`.
         gradient: Shape :math:`(N, L)`.
-        precision: Minus the Hessian, shape :math:`(N, L, L)`; may be indefinite between kernels.
-        majorant: A precision whose quadratic stays below the log-density everywhere (that of one kernel), same shape.
+        precision: Minus the Hessian, shape :math:`(N, L, L)`; may be indefinite, as between kernels.
+        majorant: A positive definite stand-in for it, same shape. Of a density made of kernels: that of one kernel, whose
+            quadratic stays below the log-density everywhere; of a flow: that of its base, seen through the Jacobian.
     """
 
     log_prob: Tensor
@@ -39,15 +40,15 @@ class PriorCurvature:
 
 
 class LatentPrior(nn.Module, ABC):
-    r"""A density of the latents for each of K classes, made of kernels at encoded training spectra.
+    r"""A density of the latents for each of K classes.
 
     Arguments:
-        counts: Kernels of each class, :math:`n_C`.
+        counts: Encoded training spectra that are kept of each class, :math:`n_C`.
         latent_dim: Latents :math:`L`.
     """
 
     kind: str
-    bandwidth: Tensor  # of each class, shape (K,)
+    bandwidth: Tensor  # how far each class is smeared beyond the latents that it was made from, shape (K,)
 
     def __init__(self, counts: list[int], latent_dim: int) -> None:
         super().__init__()
@@ -62,7 +63,41 @@ class LatentPrior(nn.Module, ABC):
 
     @abstractmethod
     def latents(self, k: int) -> Tensor:
-        r"""The kernels' centres of a class, shape :math:`(n_C, L)`."""
+        r"""Encoded training spectra of a class, where its density is high, shape :math:`(n_C, L)`."""
+
+    @abstractmethod
+    def covariance(self, k: int) -> Tensor:
+        r"""Covariance of the whole density of a class, shape :math:`(L, L)`, float64."""
+
+    @abstractmethod
+    def log_prob(self, z: Tensor, label: Tensor) -> Tensor:
+        r"""Log-density of latents :math:`(*, L)` in the classes :math:`(*,)`; shape :math:`(*,)`; differentiable."""
+
+    def log_prob_all(self, z: Tensor) -> Tensor:
+        r"""Log-density of latents :math:`(*, L)` in every class, shape :math:`(*, K)`; differentiable."""
+        labels = (torch.full(z.shape[:-1], k, device=z.device) for k in range(len(self.counts)))
+        return torch.stack([self.log_prob(z, label) for label in labels], -1)
+
+    @abstractmethod
+    def curvature(self, z: Tensor, label: Tensor) -> PriorCurvature:
+        r"""Log-density and derivatives of latents :math:`(N, L)` in the classes :math:`(N,)`."""
+
+    @abstractmethod
+    def sample(self, label: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        r"""Draw latents :math:`(N, L)` of the classes :math:`(N,)`."""
+
+    def _slice(self, k: int) -> slice:
+        start = sum(self.counts[:k])
+        return slice(start, start + self.counts[k])
+
+
+class KernelPrior(LatentPrior):
+    r"""A density of the latents for each of K classes, made of kernels at encoded training spectra.
+
+    Arguments:
+        counts: Kernels of each class, :math:`n_C`.
+        latent_dim: Latents :math:`L`.
+    """
 
     @abstractmethod
     def kernels(self, k: int) -> tuple[Tensor, Tensor]:
@@ -109,10 +144,6 @@ class LatentPrior(nn.Module, ABC):
     def _class_sample(self, k: int, n: int, generator: torch.Generator | None) -> Tensor:
         """N draws of one class, shape (N, L)."""
 
-    def _slice(self, k: int) -> slice:
-        start = sum(self.counts[:k])
-        return slice(start, start + self.counts[k])
-
     def log_prob(self, z: Tensor, label: Tensor) -> Tensor:
         r"""Log-density of latents :math:`(*, L)` in the classes :math:`(*,)`; shape :math:`(*,)`; differentiable."""
         flat, label = z.reshape(-1, self.latent_dim), label.expand(z.shape[:-1]).reshape(-1)
@@ -121,12 +152,6 @@ class LatentPrior(nn.Module, ABC):
             rows = torch.nonzero(label == k).flatten()
             out = out.index_put((rows,), self._class_log_prob(flat[rows], k))
         return out.reshape(z.shape[:-1])
-
-    def log_prob_all(self, z: Tensor) -> Tensor:
-        r"""Log-density of latents :math:`(*, L)` in every class, shape :math:`(*, K)`; differentiable."""
-        flat = z.reshape(-1, self.latent_dim)
-        rows = [self._class_log_prob(flat, k) for k in range(len(self.counts))]
-        return torch.stack(rows, -1).reshape(*z.shape[:-1], len(self.counts))
 
     @torch.no_grad()
     def curvature(self, z: Tensor, label: Tensor) -> PriorCurvature:
@@ -148,7 +173,7 @@ class LatentPrior(nn.Module, ABC):
         return z
 
 
-class KDEPrior(LatentPrior):
+class KDEPrior(KernelPrior):
     r"""A kernel density estimate for each of K classes, one kernel shape for all of a class.
 
     Arguments:
@@ -196,7 +221,7 @@ class KDEPrior(LatentPrior):
         return prior
 
     def kernels(self, k: int) -> tuple[Tensor, Tensor]:
-        """See `LatentPrior.kernels`."""
+        """See `KernelPrior.kernels`."""
         return self.latents(k), self.whitener[k].expand(self.counts[k], -1, -1)
 
     def _kernel_covariance(self, k: int) -> Tensor:
@@ -242,7 +267,7 @@ class KDEPrior(LatentPrior):
 @torch.no_grad()
 def gaussian_prior(prior: LatentPrior) -> KDEPrior:
     """Each class as one Gaussian of its mean and covariance (two kernels in one place): smooth, for a coarse search."""
-    out = KDEPrior([2] * len(prior.counts), prior.latent_dim).to(prior.bandwidth)
+    out = KDEPrior([2] * len(prior.counts), prior.latent_dim).to(prior.latents(0))
     for k in range(len(prior.counts)):
         whitener = torch.linalg.inv(torch.linalg.cholesky(prior.covariance(k)))
         out.whitener[k] = whitener

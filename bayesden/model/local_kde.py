@@ -15,17 +15,16 @@ import math
 import torch
 from torch import Tensor
 
-from ..errors import ModelError
-from .latent_prior import KDEPrior, LatentPrior, PriorCurvature, choose_kernels, whiten
+from .latent_prior import KernelPrior, PriorCurvature, choose_kernels, whiten
 
-__all__ = ["LocalKDEPrior", "build_latent_prior"]
+__all__ = ["LocalKDEPrior"]
 
 NEIGHBOURS = (20, 40, 80)  # candidates of the cross-validation, with
 BANDWIDTHS = (0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.5)
 RIDGE = 0.03
 
 
-class LocalKDEPrior(LatentPrior):
+class LocalKDEPrior(KernelPrior):
     r"""A kernel density estimate for each of K classes, with a covariance for each kernel.
 
     Arguments:
@@ -71,7 +70,7 @@ class LocalKDEPrior(LatentPrior):
         return self.centres[self._slice(k)]
 
     def kernels(self, k: int) -> tuple[Tensor, Tensor]:
-        """See `LatentPrior.kernels`."""
+        """See `KernelPrior.kernels`."""
         return self.latents(k), self.roots[self._slice(k)]
 
     def _kernel_covariance(self, k: int) -> Tensor:
@@ -107,20 +106,6 @@ class LocalKDEPrior(LatentPrior):
         inside = self._slice(k)
         step = torch.linalg.solve_triangular(self.roots[inside].cpu()[chosen], noise.unsqueeze(-1), upper=False)
         return self.centres[inside].cpu()[chosen] + step.squeeze(-1)
-
-
-def build_latent_prior(config: dict) -> LatentPrior:
-    """Build an empty latent prior from its `config`.
-
-    Raises:
-        ModelError: if the kind is not known.
-    """
-    kinds = {cls.kind: cls for cls in (KDEPrior, LocalKDEPrior)}
-    config = dict(config)
-    kind = config.pop("kind", None)
-    if kind not in kinds:
-        raise ModelError(f"latent prior kind: expected one of {', '.join(kinds)}, got {kind!r}")
-    return kinds[kind](**config)
 
 
 def _local_moments(points: Tensor, among: Tensor, neighbours: int) -> Tensor:

@@ -1,12 +1,14 @@
 """The card of a trained model, as a page to read: what it is, what it was trained on, and what was measured."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..errors import InputError
 from ..io.files import write_bytes
 from ..model.checkpoint import read_header
 
-__all__ = ["card_page", "write_card"]
+__all__ = ["card_page", "read_scores", "write_card"]
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> list[str]:
@@ -22,6 +24,24 @@ def _flat(settings: Mapping[str, object], prefix: str = "") -> list[tuple[str, o
     return rows
 
 
+def _is_table(score: object) -> bool:
+    return isinstance(score, Mapping) and bool(score) and all(isinstance(row, Mapping) for row in score.values())
+
+
+def _title(name: str) -> str:
+    return name[:1].upper() + name[1:].replace("_", " ")
+
+
+def _comparisons(scores: Mapping[str, Mapping]) -> list[list[str]]:
+    """A section for each score that has rows of columns, such as candidates by what they were compared on."""
+    sections = []
+    for name, rows in scores.items():
+        columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+        cells = [(key, *(f"{row[c]:.6g}" if c in row else "" for c in columns)) for key, row in rows.items()]
+        sections += [[_title(name) + ":", "", *_table(("", *columns), cells)]]
+    return sections
+
+
 def card_page(name: str, header: Mapping) -> str:
     """A Markdown page from a model file's header.
 
@@ -32,7 +52,8 @@ def card_page(name: str, header: Mapping) -> str:
     card = header["card"]
     scores = card.get("scores", {})
     reconstruction = scores.get("reconstruction", {})
-    other = [(key, value) for key, value in _flat(scores) if not key.startswith("reconstruction.")]
+    tables = {key: rows for key, rows in scores.items() if _is_table(rows)}
+    other = _flat({key: value for key, value in scores.items() if key not in ("reconstruction", *tables)})
     sources = [(s["name"], s["licence"], f"`{s['sha256']}`") for s in card.get("sources", [])]
     medians = [tuple(f"{value:.2e}" for value in reconstruction.values())]
     sections = [
@@ -44,8 +65,25 @@ def card_page(name: str, header: Mapping) -> str:
         ["## Held-out scores", "", "Median over the test split of the mean squared error of G(E(s)), mean |flux| = 1:"],
         _table(tuple(reconstruction), medians),
         ["Noise, on validation exposures:", "", *_table(("figure", "value"), [(k, f"{v:.4g}") for k, v in other])],
+        *_comparisons(tables),
     ]
     return "\n\n".join("\n".join(section) for section in sections) + "\n"
+
+
+def read_scores(path: Path) -> dict:
+    """Scores for a card from a JSON file: numbers, or tables of rows of columns of numbers.
+
+    Raises:
+        InputError: if the file holds something else.
+    """
+    try:
+        scores = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: expected scores as JSON, got a file that cannot be read ({error})") from None
+    numbers = [value for _, value in _flat(scores)] if isinstance(scores, dict) else [None]
+    if not all(isinstance(value, int | float) for value in numbers):
+        raise InputError(f"{path}: expected scores by name, numbers or tables of them, got something else")
+    return scores
 
 
 def write_card(path: str | Path) -> Path:

@@ -10,10 +10,10 @@ from ..errors import InputError
 from ..model.class_prior import ClassPrior
 from ..model.generator import Generator
 from ..model.joint import Parameters, SpectrumModel
-from ..model.latent_prior import KDEPrior, LatentPrior
-from ..model.local_kde import LocalKDEPrior
+from ..model.latent_prior import LatentPrior
 from ..model.noiseflow import NoiseFlow
 from ..model.nuisance import Nuisance
+from ..model.prior_kinds import PRIORS
 from ..model.rest_frame import RestFrame
 from .discrepancy import fit_discrepancy
 from .library import Library
@@ -28,7 +28,6 @@ def _fold(names: list[str]) -> Tensor:
     return torch.tensor([zlib.crc32(name.encode()) % FOLDS for name in names])
 
 
-@torch.no_grad()
 def fit_prior(
     library: Library, generator: Generator, *, kind: str = "local-kde", kernels: int = 1000, seed: int = 0
 ) -> LatentPrior:
@@ -37,26 +36,26 @@ def fit_prior(
     Arguments:
         library: Clean spectra.
         generator: Trained on the same split.
-        kind: 'local-kde', or 'kde' for kernels of one shape in each class, as Kang et al. (2021).
-        kernels: Kernels of each class, at most.
-        seed: Seed of which latents become kernels.
+        kind: 'local-kde', 'kde' for kernels of one shape in each class, as Kang et al. (2021), or 'flow'.
+        kernels: Kernels of each class, or latents that a flow keeps of each, at most.
+        seed: Seed of which latents those are, and of a flow's training.
 
     Raises:
         InputError: if the library's grid is not the generator's, or a class has too few training spectra.
     """
     if library.grid.size != generator.size:
         raise InputError(f"library: expected {generator.size} pixels as the generator has, got {library.grid.size}")
-    kinds = {cls.kind: cls for cls in (KDEPrior, LocalKDEPrior)}
-    if kind not in kinds:
-        raise InputError(f"latent prior kind: expected one of {', '.join(kinds)}, got {kind!r}")
+    if kind not in PRIORS:
+        raise InputError(f"latent prior kind: expected one of {', '.join(PRIORS)}, got {kind!r}")
     train = library.subset("train")
-    z = generator.encode(torch.from_numpy(train.flux))
+    with torch.no_grad():
+        z = generator.encode(torch.from_numpy(train.flux))
     label = torch.from_numpy(train.label)
     few = [c for k, c in enumerate(library.classes) if int((label == k).sum()) < 2]
     if few:
         raise InputError(f"library: expected training spectra of every class, got fewer than 2 of {', '.join(few)}")
     fold = _fold(train.name.tolist())
-    return kinds[kind].fit(z, label, len(library.classes), fold=fold, most=kernels, seed=seed)
+    return PRIORS[kind].fit(z, label, len(library.classes), fold=fold, most=kernels, seed=seed)
 
 
 @torch.no_grad()

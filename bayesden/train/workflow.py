@@ -213,6 +213,7 @@ def train_model(
     *,
     grid: Grid | None = None,
     parts: Mapping[str, str | Path] | None = None,
+    scores: Mapping[str, float | Mapping] | None = None,
     progress: Progress | None = None,
 ) -> SpectrumModel:
     """Train every part of a model that is not given, and join them.
@@ -224,6 +225,7 @@ def train_model(
         recipe: What to train; the name of one of `RECIPES`, or your own.
         grid: The model's pixels; by default those of the paper, or of a library of stars as they are seen.
         parts: Files of parts that were fitted already, by content: `generator`, `latent_prior`, `noise`.
+        scores: Further scores for the card, by name: numbers, or tables of rows of columns, such as a comparison of candidates.
         progress: Called with (stage, done, total).
 
     Returns:
@@ -257,7 +259,7 @@ def train_model(
         )
         generator = fitted.generator
     prior = given.get("latent_prior") or fit_prior(library, generator, seed=recipe.seed, **recipe.prior)
-    scores = dict(cards["noise"]["card"].get("scores", {})) if "noise" in given else {}
+    scores = dict(scores or {}) | (cards["noise"]["card"].get("scores", {}) if "noise" in given else {})
     scores["reconstruction"], noise = reconstruction_table(library, generator), given.get("noise")
     if noise is None:
         noise, history = fit_noise(

@@ -16,8 +16,8 @@ from bayesden.cli.options import GeneratorKind, MaskPolicy, NoiseKind, PriorKind
 from bayesden.cli.plot import FIGURES
 from bayesden.io.sppixmask import MASK_POLICIES
 from bayesden.model.generator import build_generator
-from bayesden.model.local_kde import build_latent_prior
 from bayesden.model.noiseflow import KINDS
+from bayesden.model.prior_kinds import build_latent_prior
 from bayesden.report import plots
 from bayesden.train.workflow import RECIPES
 

@@ -52,6 +52,30 @@ def test_parts_make_a_model_that_denoises(bayesden, parts, library_file, star, t
     assert "fitted before" in bayesden("inspect", out).out
 
 
+def test_a_flow_prior_and_scores_of_ones_own(bayesden, parts, library_file, star, tmp_path):
+    generator, _, noise = parts
+    prior, scores, out = tmp_path / "flow.safetensors", tmp_path / "scores.json", tmp_path / "model.safetensors"
+    ran = bayesden(
+        "fit-prior", library_file, "--generator", generator, "--kind", "flow", "--kernels", 20, "--out", prior
+    )
+    assert (ran.status, ran.err) == (0, "") and "bandwidth" in ran.out
+    scores.write_text('{"held_out_nats_per_pixel": {"L2": {"S/N 20": 1.25}, "L3": {"S/N 20": 1.5}}}')
+    words = ("--generator", generator, "--prior", prior, "--noise", noise, "--scores", scores, "--out", out)
+    ran = bayesden("train", library_file, *words)
+    assert (ran.status, ran.err) == (0, "")
+    header = read_header(out)
+    assert header["latent_prior"]["kind"] == "flow" and header["latent_prior"]["counts"] == [20] * 10
+    assert header["card"]["scores"]["held_out_nats_per_pixel"]["L3"] == {"S/N 20": 1.5}
+    assert "| L3 | 1.5 |" in out.with_suffix(".md").read_text()
+    ran = bayesden("inspect", out)
+    assert ran.status == 0 and "flow, counts" in ran.out
+    assert bayesden("denoise", star("spec-8.fits"), "--model", out, "--out", tmp_path / "out").status == 0
+    assert bd.read_posterior(tmp_path / "out" / "spec-8.fits").best_class == "M"
+    scores.write_text("[]")
+    ran = bayesden("train", library_file, *words)
+    assert ran.status == 2 and "scores.json: expected scores by name" in ran.err
+
+
 def test_train_fits_what_is_not_given(bayesden, parts, library_file, star, tmp_path):
     out = tmp_path / "model.safetensors"
     files = [star("a.fits"), star("b.fits", seed=1)]

@@ -12,9 +12,10 @@ from bayesden.infer.denoise import denoise
 from bayesden.infer.map import find_modes, fit_map
 from bayesden.infer.newton import Newton
 from bayesden.infer.reference import fit_map_pyro
-from bayesden.infer.rest_search import Net, _evidence, net_of, search
+from bayesden.infer.rest_search import Net, _evidence, among_kernels, net_of, search
+from bayesden.model.flow_prior import FlowPrior
 from bayesden.model.joint import Data, Parameters
-from bayesden.model.latent_prior import KDEPrior
+from bayesden.model.latent_prior import KDEPrior, gaussian_prior
 from bayesden.model.local_kde import LocalKDEPrior
 
 
@@ -95,6 +96,22 @@ def test_modes_are_as_good_as_from_the_truth_and_from_pyro(moving_model: Callabl
     assert (best >= Newton(model).maximise(data, truth).objective - 0.5).all()
     at, objective = fit_map_pyro(model, data.take(slice(0, 1)), classes=[0], steps=600)
     assert best[0] >= objective - 0.05 and at.foreground.shape == (1, 5)
+
+
+def test_a_smooth_prior_is_climbed_from_the_smooth_modes(moving_model: Callable, draw: Callable) -> None:
+    latents = moving_model().latent_prior
+    label = torch.arange(3).repeat_interleave(40)
+    z = torch.cat([latents.latents(k) for k in range(3)])
+    model = moving_model(latent_prior=FlowPrior.fit(z, label, 3, epochs=20))
+    data = Data.stack(draw(model, [0, 1, 2], snr=40.0))
+    fit, spectrum, evidence = find_modes(model, data)
+    again, origin = among_kernels(model, fit, gaussian_prior(model.latent_prior), 2)
+    assert torch.equal(again.z, fit.at.z) and origin.tolist() == list(range(len(fit.at.z)))
+    assert fit.converged.all() and (evidence.argmax(1) == torch.arange(3)).sum() >= 2
+    best = torch.stack([fit.objective[spectrum == b].max() for b in range(3)])
+    z = model.latent_prior.sample(torch.arange(3), torch.Generator().manual_seed(0))  # as `draw` has them
+    truth = Parameters(z, z.new_zeros(3), z.new_zeros(3, 1, 0), torch.arange(3), z.new_zeros(3, 2), z.new_zeros(3, 5))
+    assert (best >= Newton(model).maximise(data, truth).objective - 0.5).all()
 
 
 def test_what_all_exposures_share_is_part_of_the_star(moving_model: Callable, draw: Callable) -> None:

@@ -10,7 +10,8 @@ from scipy.stats import gaussian_kde
 
 from bayesden.errors import ModelError
 from bayesden.model.latent_prior import KDEPrior, LatentPrior
-from bayesden.model.local_kde import LocalKDEPrior, build_latent_prior
+from bayesden.model.local_kde import LocalKDEPrior
+from bayesden.model.prior_kinds import build_latent_prior
 
 DIM, COUNTS = 3, (60, 25)
 KINDS = (KDEPrior, LocalKDEPrior)
@@ -210,8 +211,8 @@ def test_a_configuration_gives_the_same_shape(prior: LatentPrior, z: torch.Tenso
     rebuilt = build_latent_prior(json.loads(json.dumps(prior.config))).double()
     rebuilt.load_state_dict(prior.state_dict(), strict=True)
     torch.testing.assert_close(rebuilt.log_prob(z, LABEL), prior.log_prob(z, LABEL))
-    with pytest.raises(ModelError, match="latent prior kind: expected one of kde, local-kde, got 'flow'"):
-        build_latent_prior({"kind": "flow", "counts": [3], "latent_dim": 2})
+    with pytest.raises(ModelError, match="latent prior kind: expected one of kde, local-kde, flow, got 'gmm'"):
+        build_latent_prior({"kind": "gmm", "counts": [3], "latent_dim": 2})
 
 
 def test_a_class_needs_two_latents(kind: type[LatentPrior]) -> None:

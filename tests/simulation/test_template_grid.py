@@ -11,6 +11,7 @@ from torch import Tensor
 from bayesden.errors import InputError
 from bayesden.io.resample import overlap_matrix
 from bayesden.model.class_prior import CLASSES
+from bayesden.model.flow_prior import FlowPrior
 from bayesden.model.joint import SpectrumModel
 from bayesden.model.local_kde import LocalKDEPrior
 from bayesden.simulation.grids.generator import GeneratorGrid
@@ -218,6 +219,11 @@ def test_bad_latents_and_steps_are_named(model: SpectrumModel) -> None:
             grid.flux(rows(row))
     with pytest.raises(InputError, match=r"step: expected at most the model's pixels, 0.0\d+, got 0.1"):
         GeneratorGrid.of(model, step=0.1)
+
+
+def test_latents_without_kernels_are_refused(toy_model: Callable[..., SpectrumModel]) -> None:
+    with pytest.raises(InputError, match="expected latents with a density of kernels, got flow"):
+        GeneratorGrid.of(toy_model(latent_prior=FlowPrior([2, 2, 2], 2)))
 
 
 @pytest.mark.parametrize("kind", ["templates", "generator"])

@@ -39,6 +39,15 @@ def test_the_kernels_are_the_latents_of_the_training_split(data: Library, genera
     assert fit_prior(data, generator, kernels=7).counts == [7, 7, 7]
 
 
+def test_a_flow_is_fitted_to_the_latents_of_the_training_split(data: Library, generator: Generator) -> None:
+    prior = fit_prior(data, generator, kind="flow", kernels=7)
+    assert prior.kind == "flow" and prior.counts == [7, 7, 7] and not prior.training
+    held_out = data.subset("validation")
+    z, label = generator.encode(torch.from_numpy(held_out.flux)), torch.from_numpy(held_out.label)
+    own, other = (prior.log_prob(z, at).mean() for at in (label, (label + 1) % 3))
+    assert own > other + 1
+
+
 def test_what_the_generator_misses_is_split_into_factors_and_a_remainder(data: Library, generator: Generator) -> None:
     none, total = fit_discrepancy(data, generator, 0)
     factors, remainder = fit_discrepancy(data, generator, 2)
@@ -64,5 +73,5 @@ def test_another_grid_or_an_empty_class_is_refused(data: Library, generator: Gen
         fit_prior(data, BasisGenerator(32, 2, components=4))
     with pytest.raises(InputError, match="fewer than 2 of B"):
         fit_prior(replace(data, classes=(*data.classes, "B")), generator)
-    with pytest.raises(InputError, match="latent prior kind: expected one of kde, local-kde, got 'flow'"):
-        fit_prior(data, generator, kind="flow")
+    with pytest.raises(InputError, match="latent prior kind: expected one of kde, local-kde, flow, got 'gmm'"):
+        fit_prior(data, generator, kind="gmm")

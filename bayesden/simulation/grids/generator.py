@@ -23,6 +23,7 @@ from torch import Tensor
 from ...errors import InputError
 from ...model.generator import Generator
 from ...model.joint import SpectrumModel
+from ...model.latent_prior import KernelPrior
 
 __all__ = ["GeneratorGrid"]
 
@@ -78,7 +79,7 @@ class GeneratorGrid:
             span: Wavelengths to cover, vacuum Å, the model's own by default; beyond its pixels the flux is held constant.
 
         Raises:
-            InputError: if the step is not positive, or wider than the model's pixels.
+            InputError: if the step is not positive, or wider than the model's pixels, or the latents' density is a flow.
         """
         cells = model.grid if model.frame is None else model.frame.cells
         pixels, edges = cells.wavelength, cells.edges
@@ -88,6 +89,10 @@ class GeneratorGrid:
         low, high = edges[[0, -1]] if span is None else span
         loglam = np.arange(np.log10(low), np.log10(high), step / np.log(10))
         pixel, weight = _parabolas(np.interp(10**loglam, edges, np.arange(len(edges))), cells.size)
+        if not isinstance(model.latent_prior, KernelPrior):
+            raise InputError(
+                f"generator grid: expected latents with a density of kernels, got {model.latent_prior.kind}"
+            )
         kernels = [model.latent_prior.kernels(k) for k in range(len(model.classes))]
         centre, roots = (torch.cat(parts).double() for parts in zip(*kernels, strict=True))
         dim = model.latent_prior.latent_dim
