@@ -20,6 +20,7 @@ from ..model.joint import Data, Parameters, SpectrumModel
 from ..model.latent_prior import gaussian_prior
 from ..posterior import Posterior
 from ..spectrum import Observation
+from .mixture import Normal, integrate
 from .newton import Fit, Newton
 from .rest_search import among_kernels, net_of, search
 from .summary import summarise
@@ -125,8 +126,8 @@ def find_modes(
         seed: Seed of the starts.
 
     Returns:
-        The refined modes; the spectrum of each, shape :math:`(M,)`; and the log evidence of all classes relative to the
-        best one's, shape :math:`(B, K)`, by Laplace's approximation (classes that were not refined: of the coarse search).
+        The refined modes; the spectrum of each, shape :math:`(M,)`; and the coarse log evidence of all classes, up to a
+        constant, shape :math:`(B, K)`.
     """
     settings = settings or Settings()
     soft = _soften(data, 0.02)
@@ -135,7 +136,7 @@ def find_modes(
     chosen = data.take(spectrum)
     newton = Newton(model, iterations=settings.iterations, tolerance=settings.tolerance)
     fit = newton.maximise(chosen, _with_calibration(model, chosen, at))
-    return fit, spectrum, _class_evidence(evidence, fit, spectrum)
+    return fit, spectrum, evidence
 
 
 def _search_pixels(
@@ -201,13 +202,21 @@ def _with_calibration(model: SpectrumModel, data: Data, at: Parameters) -> Param
     return Parameters(at.z, at.amplitude, calibration, at.label, at.detail, at.foreground)
 
 
-def _class_evidence(coarse: Tensor, fit: Fit, spectrum: Tensor) -> Tensor:
+def _best_of_class(fit: Fit, spectrum: Tensor, count: int) -> Tensor:
+    """Rows of the best mode of each spectrum and class, in the order of spectra and classes."""
+    group = spectrum * count + fit.at.label
+    best = fit.objective.new_full((int(group.max()) + 1,), -torch.inf).scatter_reduce(0, group, fit.objective, "amax")
+    rows = torch.nonzero(fit.objective == best[group]).flatten()
+    first = {int(g): int(r) for r, g in zip(rows.flip(0), group[rows].flip(0), strict=True)}
+    return torch.tensor([first[g] for g in sorted(first)], device=group.device)
+
+
+def _class_evidence(coarse: Tensor, normals: Normal, spectrum: Tensor) -> Tensor:
     """Log evidence (B, K) relative to the best refined class; of classes that were not refined, the coarse one."""
-    fine = torch.full_like(coarse, -math.inf)
-    flat = fine.view(-1).scatter_reduce(0, spectrum * coarse.shape[1] + fit.at.label, fit.log_evidence(), "amax")
-    fine = flat.reshape(coarse.shape)
+    fine = torch.full_like(coarse, -torch.inf, dtype=torch.double)
+    fine[spectrum, normals.at.label] = normals.log_evidence
     known = torch.isfinite(fine)
-    reference = torch.where(known, fine, -math.inf).argmax(1, keepdim=True)
+    reference = fine.argmax(1, keepdim=True)
     best_fine, best_coarse = fine.gather(1, reference), coarse.gather(1, reference)
     return torch.where(known, fine - best_fine, (coarse - best_coarse).clamp_max(0.0))
 
@@ -215,7 +224,7 @@ def _class_evidence(coarse: Tensor, fit: Fit, spectrum: Tensor) -> Tensor:
 def fit_map(
     model: SpectrumModel, observations: Sequence[Observation], *, seed: int = 0, settings: Settings | None = None
 ) -> list[Posterior]:
-    """The MAP estimate of each star, with error bars from the curvature at the mode.
+    """Modes of the joint density of each star, and the posterior about them.
 
     Arguments:
         model: The joint density.
@@ -227,12 +236,14 @@ def fit_map(
         One posterior for each observation, in the same order.
     """
     data = Data.stack(observations, model.device)
-    fit, spectrum, evidence = find_modes(model, data, settings, seed)
+    fit, spectrum, coarse = find_modes(model, data, settings, seed)
+    rows = _best_of_class(fit, spectrum, len(model.classes))
+    normals = integrate(model, data.take(spectrum[rows]), fit.at.take(rows))
+    evidence = _class_evidence(coarse, normals, spectrum[rows])
     posteriors = []
     for b, observation in enumerate(observations):
-        rows = torch.nonzero(spectrum == b).flatten()
-        modes = fit.take(rows)
+        modes = fit.take(torch.nonzero(spectrum == b).flatten())
         best = modes.take(modes.objective.argmax().reshape(1))
-        one = data.take(slice(b, b + 1))
-        posteriors.append(summarise(model, observation, one, best, modes, evidence[b], "map"))
+        own = normals.take(torch.nonzero(spectrum[rows] == b).flatten())
+        posteriors.append(summarise(model, observation, data.take(slice(b, b + 1)), best, own, evidence[b], "map"))
     return posteriors

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..model.joint import Data, Parameters, SpectrumModel
 
-__all__ = ["Fit", "Newton", "flatten", "unflatten"]
+__all__ = ["Expansion", "Fit", "Newton", "flatten", "unflatten"]
 
 ROWS = 16  # at a time on a CPU, so that their tangents stay in its cache
 
@@ -55,20 +55,24 @@ class Fit:
 
 
 @dataclass(frozen=True, eq=False)
-class _Expansion:
-    """Second-order expansion about a point: objective (B,), gradient (B, n); curvature with and without latent prior."""
+class Expansion:
+    """Second-order expansion about a point: objective (B,), gradient (B, n); curvature (B, n, n) with and without the latent
+    prior's share (`information`).
+    """
 
     objective: Tensor
     gradient: Tensor
     curvature: Tensor
     information: Tensor
 
-    def put(self, rows: Tensor, other: "_Expansion") -> None:
+    def put(self, rows: Tensor, other: "Expansion") -> None:
+        """Replace rows by those of another."""
         for mine, theirs in zip(vars(self).values(), vars(other).values(), strict=True):
             mine[rows] = theirs
 
-    def take(self, rows: Tensor | slice) -> "_Expansion":
-        return _Expansion(*(value[rows] for value in vars(self).values()))
+    def take(self, rows: Tensor | slice) -> "Expansion":
+        """The rows at an index."""
+        return Expansion(*(value[rows] for value in vars(self).values()))
 
 
 class Newton:
@@ -79,12 +83,21 @@ class Newton:
         noise: Stands in for the model's noise (same `linearize`), for a coarse search.
         iterations: Evaluations allowed for each row.
         tolerance: A row has converged when a full step promises less than this, in nats.
+        expected: Whether the curvature is the expected (Fisher) information of the data, as error bars need it; the weights
+            alone, which keep every step uphill, overestimate it under heavy-tailed noise.
     """
 
     def __init__(
-        self, model: SpectrumModel, *, noise: object | None = None, iterations: int = 40, tolerance: float = 1e-4
+        self,
+        model: SpectrumModel,
+        *,
+        noise: object | None = None,
+        iterations: int = 40,
+        tolerance: float = 1e-4,
+        expected: bool = False,
     ) -> None:
         self.model, self.noise = model, noise or model.noise
+        self.share = self.noise.fisher_share if expected else 1.0
         self.iterations, self.tolerance = iterations, tolerance
 
     @torch.no_grad()
@@ -96,7 +109,7 @@ class Newton:
             start: B starts; the label stays as it is.
         """
         theta = flatten(start)
-        here = self._expand(data, start)
+        here = self.expand(data, start)
         step = _solve(here)
         length = torch.ones_like(here.objective)
         iterations = torch.ones(len(data), dtype=torch.long, device=theta.device)
@@ -107,7 +120,7 @@ class Newton:
             if len(active) == 0:
                 break
             trial = theta[active] + length[active, None] * step[active]
-            there = self._expand(data.take(active), unflatten(trial, start.take(active)))
+            there = self.expand(data.take(active), unflatten(trial, start.take(active)))
             slope = (here.gradient * step).sum(-1)[active]
             enough = here.objective[active] + 1e-4 * length[active] * slope
             better = there.objective >= enough - self._rounding(data, here.objective[active])
@@ -123,7 +136,7 @@ class Newton:
         return Fit(at, here.objective, here.curvature, here.information, converged, iterations)
 
     @staticmethod
-    def _promise(here: _Expansion, step: Tensor) -> Tensor:
+    def _promise(here: Expansion, step: Tensor) -> Tensor:
         return 0.5 * (here.gradient * step).sum(-1)
 
     @staticmethod
@@ -131,14 +144,16 @@ class Newton:
         """How far the objective may be off by the precision of its terms alone."""
         return 4 * torch.finfo(data.flux.dtype).eps * (objective.abs() + data.flux[0].numel())
 
-    def _expand(self, data: Data, at: Parameters) -> _Expansion:
+    def expand(self, data: Data, at: Parameters) -> Expansion:
+        """Second-order expansion of the log joint density about each row's parameters."""
         rows = ROWS if data.flux.device.type == "cpu" else max(1, len(data))
         blocks = [
             self._likelihood(data.take(slice(i, i + rows)), at.take(slice(i, i + rows)))
             for i in range(0, len(data), rows)
         ]
         likelihood, gradient, curvature = (torch.cat(parts).double() for parts in zip(*blocks, strict=True))
-        expansion = _Expansion(likelihood, gradient, curvature, curvature)
+        curvature = self.share * curvature
+        expansion = Expansion(likelihood, gradient, curvature, curvature)
         shared, terms = gradient.shape[1] - at.calibration[0].numel(), at.calibration.shape[-1]
         return self._add_prior(_centre(expansion, data, shared, terms), data, at)
 
@@ -153,7 +168,7 @@ class Newton:
         derivatives = _derivatives(shared, tilts, gain, gain * local.score, local.band, local.weight.sqrt())
         return local.log_prob.sum((-2, -1), dtype=torch.float64), *derivatives
 
-    def _add_prior(self, expansion: _Expansion, data: Data, at: Parameters) -> _Expansion:
+    def _add_prior(self, expansion: Expansion, data: Data, at: Parameters) -> Expansion:
         """The prior's share; where its curvature is indefinite, that of one kernel, which keeps steps uphill."""
         model, dim = self.model, at.z.shape[-1]
         prior = model.latent_prior.curvature(at.z, at.label)
@@ -179,7 +194,7 @@ class Newton:
         indefinite = torch.linalg.cholesky_ex(curvature).info != 0
         curvature = torch.where(indefinite[:, None, None], _embed(information, prior.majorant), curvature)
         objective = expansion.objective + model.log_prior(data, at).double()
-        return _Expansion(objective, expansion.gradient, curvature, information)
+        return Expansion(objective, expansion.gradient, curvature, information)
 
 
 def _embed(information: Tensor, precision: Tensor) -> Tensor:
@@ -189,7 +204,7 @@ def _embed(information: Tensor, precision: Tensor) -> Tensor:
     return total
 
 
-def _centre(expansion: _Expansion, data: Data, shared: int, terms: int) -> _Expansion:
+def _centre(expansion: Expansion, data: Data, shared: int, terms: int) -> Expansion:
     """From derivatives by the centred calibration terms to those by the terms themselves (chain rule)."""
     if not terms:
         return expansion
@@ -200,7 +215,7 @@ def _centre(expansion: _Expansion, data: Data, shared: int, terms: int) -> _Expa
     chain[:, shared:, shared:] = blocks.reshape(len(data), size - shared, size - shared)
     gradient = (chain.mT @ expansion.gradient.unsqueeze(-1)).squeeze(-1)
     curvature = chain.mT @ expansion.curvature @ chain
-    return _Expansion(expansion.objective, gradient, curvature, curvature)
+    return Expansion(expansion.objective, gradient, curvature, curvature)
 
 
 def _derivatives(
@@ -276,7 +291,7 @@ def _volume_slope(model: SpectrumModel, z: Tensor) -> Tensor:
         return torch.autograd.grad(model.generator.log_volume(z).sum(), z)[0]
 
 
-def _solve(expansion: _Expansion) -> Tensor:
+def _solve(expansion: Expansion) -> Tensor:
     """The Newton step, in the parameters' dtype; a ridge of 1e-9 of the diagonal guards against rounding."""
     diagonal = expansion.curvature.diagonal(dim1=1, dim2=2)
     ridged = expansion.curvature + torch.diag_embed(1e-9 * diagonal + 1e-12)

@@ -20,6 +20,7 @@ from torch import Tensor
 from ..model.joint import Data, Parameters, SpectrumModel
 from ..model.latent_prior import KernelPrior, LatentPrior
 from ..model.nuisance import chebyshev
+from .mixture import marginal
 from .newton import Fit, flatten, unflatten
 
 __all__ = ["Net", "among_kernels", "net_of", "search"]
@@ -208,19 +209,12 @@ def among_kernels(model: SpectrumModel, fit: Fit, smooth: LatentPrior, count: in
     starts = []
     for row, k in enumerate(fit.at.label.tolist()):
         information, z = fit.information[row], theta[row, :dim]
-        across = torch.linalg.solve(information[dim:, dim:], information[dim:, :dim])
-        precision = information[:dim, :dim] - information[:dim, dim:] @ across
-        precision = _semidefinite(precision)
+        precision, across = marginal(information, dim)
         slope = smooth.curvature(fit.at.z[row : row + 1], fit.at.label[row : row + 1]).gradient[0].double()
-        weight, mean = model.latent_prior.product(k, (precision @ z[:, None])[:, 0] - slope, precision)
+        weight, mean, _ = model.latent_prior.product(k, (precision @ z[:, None])[:, 0] - slope, precision)
         chosen = mean[weight.topk(min(count, len(weight))).indices]
         chosen = chosen[torch.arange(count, device=chosen.device) % len(chosen)]
         step = chosen - z
         starts.append(theta[row] + torch.cat([step, -step @ across.T], 1))
     origin = torch.arange(len(theta), device=theta.device).repeat_interleave(count)
     return unflatten(torch.cat(starts), fit.at.take(origin)), origin
-
-
-def _semidefinite(matrix: Tensor) -> Tensor:
-    value, vector = torch.linalg.eigh((matrix + matrix.mT) / 2)
-    return (vector * value.clamp_min(0)) @ vector.mT

@@ -12,13 +12,23 @@ References:
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError
 
-__all__ = ["KDEPrior", "KernelPrior", "LatentPrior", "PriorCurvature", "choose_kernels", "gaussian_prior", "whiten"]
+__all__ = [
+    "KDEPrior",
+    "KernelPrior",
+    "LatentPosterior",
+    "LatentPrior",
+    "PriorCurvature",
+    "choose_kernels",
+    "gaussian_prior",
+    "whiten",
+]
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,14 @@ class PriorCurvature:
     gradient: Tensor
     precision: Tensor
     majorant: Tensor
+
+
+class LatentPosterior(NamedTuple):
+    """Of a class's density times a normal likelihood: log of the integral, mean (L,) and covariance (L, L)."""
+
+    log_evidence: Tensor
+    mean: Tensor
+    covariance: Tensor
 
 
 class LatentPrior(nn.Module, ABC):
@@ -86,6 +104,27 @@ class LatentPrior(nn.Module, ABC):
     def sample(self, label: Tensor, generator: torch.Generator | None = None) -> Tensor:
         r"""Draw latents :math:`(N, L)` of the classes :math:`(N,)`."""
 
+    def posterior(self, k: int, z: Tensor, shift: Tensor, precision: Tensor) -> LatentPosterior:
+        r"""The density of a class times :math:`\exp(\eta \cdot z - \tfrac12 z^\top \Lambda z)`, a likelihood, by Laplace about z.
+
+        Arguments:
+            k: The class.
+            z: Where to expand the density, shape :math:`(L,)`.
+            shift: :math:`\eta`, shape :math:`(L,)`.
+            precision: :math:`\Lambda`, shape :math:`(L, L)`, positive semi-definite.
+        """
+        prior = self.curvature(z[None], torch.full((1,), k, device=z.device))
+        log_prob, slope, own = prior.log_prob[0].double(), prior.gradient[0].double(), prior.precision[0].double()
+        factor, info = torch.linalg.cholesky_ex(own + precision)
+        if info != 0:
+            own = prior.majorant[0].double()
+            factor = torch.linalg.cholesky(own + precision)
+        total = shift + slope + own @ z
+        mean = torch.cholesky_solve(total.unsqueeze(-1), factor).squeeze(-1)
+        log_det = factor.diagonal().log().sum() - 0.5 * self.latent_dim * math.log(2 * math.pi)
+        evidence = log_prob - slope @ z - 0.5 * z @ own @ z + 0.5 * total @ mean - log_det
+        return LatentPosterior(evidence, mean, torch.cholesky_inverse(factor))
+
     def _slice(self, k: int) -> slice:
         start = sum(self.counts[:k])
         return slice(start, start + self.counts[k])
@@ -103,7 +142,7 @@ class KernelPrior(LatentPrior):
     def kernels(self, k: int) -> tuple[Tensor, Tensor]:
         r"""Centres of a class's kernels and roots :math:`R_i` of their precisions :math:`R_i^\top R_i`: (n, L), (n, L, L)."""
 
-    def product(self, k: int, shift: Tensor, precision: Tensor) -> tuple[Tensor, Tensor]:
+    def product(self, k: int, shift: Tensor, precision: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         r"""The density of a class times :math:`\exp(\eta \cdot z - \tfrac12 z^\top \Lambda z)`, a likelihood: again kernels.
 
         Arguments:
@@ -112,7 +151,8 @@ class KernelPrior(LatentPrior):
             precision: :math:`\Lambda`, shape :math:`(L, L)`, positive semi-definite.
 
         Returns:
-            Log weights of the kernels, shape :math:`(n,)`, up to a constant, and their means, shape :math:`(n, L)`.
+            Log integrals of the kernels, shape :math:`(n,)`, their means, shape :math:`(n, L)`, and covariances, shape
+            :math:`(n, L, L)`.
         """
         centres, roots = (x.double() for x in self.kernels(k))
         own = roots.mT @ roots
@@ -122,7 +162,16 @@ class KernelPrior(LatentPrior):
         mean = torch.cholesky_solve(total.unsqueeze(-1), factor).squeeze(-1)
         log_det = [x.diagonal(dim1=1, dim2=2).abs().log().sum(-1) for x in (roots, factor)]
         weight = log_det[0] - log_det[1] + 0.5 * (total * mean).sum(-1) - 0.5 * (pull * centres).sum(-1)
-        return weight, mean
+        return weight - math.log(len(weight)), mean, torch.cholesky_inverse(factor)
+
+    def posterior(self, k: int, z: Tensor, shift: Tensor, precision: Tensor) -> LatentPosterior:
+        """See `LatentPrior.posterior`; exact, all kernels summed."""
+        weight, means, covariances = self.product(k, shift, precision)
+        share = torch.softmax(weight, 0)
+        mean = share @ means
+        apart = means - mean
+        covariance = (share[:, None, None] * covariances).sum(0) + apart.mT @ (share[:, None] * apart)
+        return LatentPosterior(torch.logsumexp(weight, 0), mean, covariance)
 
     @abstractmethod
     def _kernel_covariance(self, k: int) -> Tensor:

@@ -204,6 +204,14 @@ class NoiseFlow(nn.Module):
         """Degrees of freedom of the conditionals; infinite for `kang2021`."""
         return self.flow._distribution.nu.item() if self.kind == "robust" else math.inf
 
+    @property
+    def fisher_share(self) -> float:
+        r"""Fisher information over the mean of the weights of `linearize`, :math:`(\nu + 1)/(\nu + 3)`; 1 for normal noise.
+
+        For :math:`\xi` of Student's t the weights :math:`(\nu + 1)/(\nu + \xi^2)` have the mean 1.
+        """
+        return 1.0 if math.isinf(self.nu) else (self.nu + 1) / (self.nu + 3)
+
     def log_density(self, xi: Tensor) -> Tensor:
         """Log-density of independent residuals, in the shape of `xi`."""
         if self.kind == "robust":

@@ -47,6 +47,8 @@ class LinearGenerator(Generator):
 class WhiteNoise(nn.Module):
     """Independent Gaussian noise with the pipeline's variances."""
 
+    fisher_share = 1.0
+
     def log_prob(self, eps: Tensor, ivar: Tensor, mask: Tensor) -> Tensor:
         normal = 0.5 * torch.log(torch.where(mask, 1.0, ivar) / (2 * math.pi)) - 0.5 * eps.square() * ivar
         return torch.where(mask, 0.0, normal)

@@ -38,7 +38,7 @@ def test_the_gradient_is_autograds(
     model = model.double()
     data = to_double(Data.stack(observations))
     at = start(model, data)
-    found = Newton(model)._expand(data, at)
+    found = Newton(model).expand(data, at)
     leaves = [x.clone().requires_grad_() for x in (at.z, at.amplitude, at.calibration)]
     objective = model.log_joint(data, Parameters(*leaves, at.label))
     torch.testing.assert_close(found.objective, objective.detach())
@@ -51,7 +51,7 @@ def test_the_gradient_is_autograds(
 def test_the_curvature_of_a_linear_model_is_the_hessian(linear: Callable) -> None:
     twin = linear()
     at = Parameters(twin.z, torch.zeros(5).double(), torch.zeros(5, 2, 0).double(), twin.label)
-    found = Newton(twin.model)._expand(twin.data, at).curvature
+    found = Newton(twin.model).expand(twin.data, at).curvature
     for b in range(5):
         _, covariance, _ = twin.posterior(b, int(twin.label[b]))
         torch.testing.assert_close(found[b, :3, :3], torch.linalg.inv(covariance), rtol=1e-9, atol=1e-9)

@@ -45,7 +45,7 @@ def test_kernels_times_a_normal_likelihood_are_kernels(kind: type) -> None:
     prior = kind.fit(z, torch.arange(60) % 2, 2)
     precision = torch.tensor([[3.0, 1.0], [1.0, 2.0]]).double()
     shift = torch.tensor([0.5, -1.0]).double()
-    weight, mean = prior.product(0, shift, precision)
+    weight, mean, _ = prior.product(0, shift, precision)
     axis = torch.linspace(-6, 6, 601).double()
     points = torch.cartesian_prod(axis, axis)
     quadratic = points @ shift - 0.5 * ((points @ precision) * points).sum(1)
