@@ -9,7 +9,8 @@ the square root of its information, so that no single one rules, times how well 
 the root-mean-square distance, relative to the flux and less what its noise explains, between medians over blocks of its
 pixels (those whose noise is not larger than that) and the median exposure. That is taken over all which have a signal, so
 that many count more than one, and of two the one with more of it. Exposures that agree to a few percent, as sound ones do,
-or that all scatter alike (:math:`\delta_0` is twice the usual distance, and at least 8 %), count as if nothing had been asked.
+or that all scatter alike (:math:`\delta_0` is three times the usual distance, and at least 10 %), count as if nothing had
+been asked.
 """
 
 import numpy as np
@@ -22,7 +23,7 @@ __all__ = ["agreement", "mean_of_agreeing", "rough_scale", "shares", "two_armed"
 BLOCKS = 16
 FEWEST = 8  # good pixels of a block
 SEEN = 3.0  # signal-to-noise ratio of a block from which it counts in the median exposure
-DEPARTURE = 0.08  # of the flux
+DEPARTURE = 0.1  # of the flux, the least
 
 
 def rough_scale(flux: NDArray, ivar: NDArray, trust: NDArray) -> float:
@@ -89,7 +90,7 @@ def agreement(flux: NDArray, ivar: NDArray) -> NDArray:
     excess = np.where(known, np.square(level - median) / square - 2 * np.where(known, noise, 0.0), 0.0)
     distance = np.clip((weight * excess).sum(1), 0.0, 1e4) / np.maximum(known.sum(1), 1)
     usual = np.sort(distance)[(len(distance) - 1) // 2]
-    return 1 / (1 + (distance / max(DEPARTURE**2, 4 * usual)) ** 4)
+    return 1 / (1 + (distance / max(DEPARTURE**2, 9 * usual)) ** 4)
 
 
 def _levels(flux: NDArray, ivar: NDArray) -> tuple[NDArray, NDArray]:
