@@ -17,7 +17,7 @@ from bayesden.model.latent_prior import KDEPrior
 from bayesden.model.noiseflow import NoiseFlow
 from bayesden.model.nuisance import Nuisance
 from bayesden.model.rest_frame import RestFrame
-from bayesden.spectrum import Grid, Observation
+from bayesden.spectrum import ARM_BLUE, ARM_RED, Grid, Observation
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -97,6 +97,13 @@ def build_moving_model(seed: int = 0, **options: object) -> SpectrumModel:
     return build_toy_model(seed=seed, **({"frame": frame, "factors": factors, "nuisance": nuisance} | options))
 
 
+def arms_of(shape: tuple[int, int]) -> np.ndarray:
+    """Bits of `Observation.arm` for exposures (E, D) with both arms, which overlap in the middle."""
+    arm = np.full(shape, ARM_BLUE | ARM_RED)
+    arm[:, : shape[1] // 2 - 4], arm[:, shape[1] // 2 + 4 :] = ARM_BLUE, ARM_RED
+    return arm
+
+
 def draw_from(
     model: SpectrumModel, labels: Sequence[int], *, exposures: int = 1, snr: float = 20.0, seed: int = 0
 ) -> list[Observation]:
@@ -106,7 +113,7 @@ def draw_from(
     z = model.latent_prior.sample(label, random).to(model.spread.dtype)
     detail, foreground = (torch.randn(len(label), n, generator=random).to(z) for n in (model.rank, model.foreground))
     star = model.star(Parameters(z, z[:, 0], z.new_zeros(len(z), 0, 0), label, detail, foreground)).unsqueeze(1)
-    shape = (len(label), exposures, model.nuisance.terms if exposures > 1 else 0)
+    shape = (len(label), exposures, model.nuisance.polynomial_terms if exposures > 1 else 0)
     calibration = model.nuisance.calibration_sd * torch.randn(shape, generator=random).to(star.dtype)
     gain = (calibration @ model.nuisance.polynomials(model.grid.size, star)[: shape[-1]]).exp()
     ivar = (snr / star.abs().mean(-1, keepdim=True)).square().expand(-1, exposures, model.grid.size)
@@ -127,6 +134,12 @@ def toy_model() -> Callable[..., SpectrumModel]:
 def moving_model() -> Callable[..., SpectrumModel]:
     """Builds small models of stars at rest: see `build_moving_model`."""
     return build_moving_model
+
+
+@pytest.fixture(scope="session")
+def arms() -> Callable[[tuple[int, int]], np.ndarray]:
+    """Arms of pixels: see `arms_of`."""
+    return arms_of
 
 
 @pytest.fixture(scope="session")

@@ -58,6 +58,14 @@ def denoise(
     plot: Annotated[bool, typer.Option("--plot/--no-plot", help="Write a figure beside each result.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")] = False,
     mask_policy: MaskPolicyOption = MaskPolicy.AND,
+    without: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,NAME",
+            help="Nuisances to leave out: velocity, reddening, tilt, calibration, arms, shifts.",
+            show_default=False,
+        ),
+    ] = "",
 ) -> int:
     """Run `bayesden denoise`; `pages.py` has what it says of itself."""
     from ..infer.denoise import denoise as infer
@@ -66,7 +74,7 @@ def denoise(
 
     check_folder(out)
     loaded = load_model(model)
-    infer([], loaded, device=device)  # moves the model there, or says that there is no such device
+    infer([], loaded, device=device, without=without)  # moves the model there, or says what is not known
     tasks = _read(
         files,
         out,
@@ -74,7 +82,7 @@ def denoise(
         plot=plot,
         overwrite=overwrite,
     )
-    tasks = _fit(tasks, lambda observations: infer(observations, loaded, method="map", seed=seed))
+    tasks = _fit(tasks, lambda observations: infer(observations, loaded, method="map", seed=seed, without=without))
     failed, width = [], max(len(plain_stem(path)) for path in files)
     with progress() as report:
         for done, task in enumerate(_write(tasks, plot=plot, overwrite=overwrite), 1):

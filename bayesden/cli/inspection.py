@@ -92,6 +92,7 @@ def _show_observation(path: Path, observation: "Observation") -> None:
             "S/N per pixel": f"{observation.snr:.1f} (all exposures together)",
             "flux unit": observation.flux_unit,
             "resampled to": f"{grid.size} pixels, {grid[0]:.0f} to {grid[-1]:.0f} Angstrom, vacuum",
+            "velocities": meta.get("velocity_frame"),
             "mask policy": meta.get("mask_policy"),
         }
     )

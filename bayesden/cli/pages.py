@@ -53,6 +53,10 @@ For each file, DIR/NAME.fits holds the denoised flux with its error bars, the re
 best class and its probability, signal-to-noise ratio per pixel of all exposures together, number of exposures, radial
 velocity (heliocentric, as SDSS's wavelengths are), flags, and the result's path.
 
+--without takes parts of the model out, as far as it has them: velocity (the star is at rest), reddening (E(B-V) is what the
+model expects), tilt (the calibration error that all exposures share), calibration (the errors of single exposures), arms
+(that their arms have errors of their own), shifts (of single exposures' wavelengths).
+
 Flags warn: OUT_OF_SUPPORT (unlike everything that the model knows), NOT_CONVERGED, LOW_INFORMATION (mostly the
 prior's opinion).
 
@@ -64,6 +68,7 @@ Examples:
   bayesden denoise spec-4961-55719-0378.fits --map --plot --out out
   bayesden denoise plates/*/spec-*.fits --out out --device cuda
   bayesden denoise spec-lite.fits --mask-policy or --model mine.safetensors
+  bayesden denoise spec-1.fits --without velocity,reddening
 
 Exit status: 0 all done; 1 some files failed; 2 the command or the model could not be used.""",
     "plot": """Draw results: exposures and denoised flux with its 50 and 90 % bands, residuals, and what is left of the

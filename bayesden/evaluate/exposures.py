@@ -2,13 +2,13 @@ r"""Test bed B2: fit some exposures of a real star, score the others (leave-expo
 
 An estimate of the noiseless flux, mean :math:`m` and standard deviation :math:`\sigma`, predicts a left-out exposure as
 
-.. math:: y_d = e^{c \cdot T_d}\, m_d + \epsilon_d, \qquad c \sim \mathcal N\big(0, \sigma_c^2 (1 + 1/E_\mathrm{fit})\big),
+.. math:: y_d = e^{c \cdot B_d}\, m_d + \epsilon_d, \qquad c_j \sim \mathcal N\big(0, \sigma_j^2 (1 + 1/E_\mathrm{fit})\big),
 
-with the exposure's own calibration terms of the model (`nuisance.py`), as they differ from the mean of those fitted, and
-the noise model for :math:`\epsilon`. The variance of the flux is folded into that of the noise: a flow of the kind
-`robust` sees the inverse variance :math:`1 / (v_d + e^{2 c \cdot T_d} \sigma_d^2 / \rho^2)`, where :math:`\rho` is the noise's
-scale over the pipeline's error :math:`\sqrt{v}` (`scale_ratio`), so that the flux counts with its own variance. A flow of the
-kind `kang2021` knows no variances; its estimate is taken as exact, as published.
+with the exposure's own calibration terms of the model (`nuisance.py`; normal, and without shifts), as they differ from the
+mean of those fitted, and the noise model for :math:`\epsilon`. The variance of the flux is folded into that of the noise: a
+flow of the kind `robust` sees the inverse variance :math:`1 / (v_d + e^{2 c \cdot B_d} \sigma_d^2 / \rho^2)`, where
+:math:`\rho` is the noise's scale over the pipeline's error :math:`\sqrt{v}` (`scale_ratio`), so that the flux counts with
+its own variance. A flow of the kind `kang2021` knows no variances; its estimate is taken as exact, as published.
 
 The calibration terms are integrated out by Laplace's approximation about their mode, so the log predictive density is one
 of the data alone, whatever the estimate; it is given per pixel, in units where the exposure's mean \|flux\| is about 1. The
@@ -138,16 +138,17 @@ def predict(
         torch.from_numpy(np.where(where, x, 0.0) / scale).to(data.flux) for x in (estimate.flux, estimate.sigma)
     )
     mask = data.mask | ~torch.from_numpy(where)
-    basis = nuisance.polynomials(left.wavelength.size, flux)
-    width = nuisance.calibration_sd * math.sqrt(1 + 1 / estimate.fitted)
+    basis = nuisance.basis(None if data.side is None else data.side[None], left.wavelength.size, flux)
+    basis = basis.expand(1, len(data.flux), -1, -1)[0]
+    widths = nuisance.widths(flux)[: basis.shape[1]].double() * math.sqrt(1 + 1 / estimate.fitted)
 
     def at(c: Tensor) -> tuple[Linearization, Tensor]:
-        mean = (c @ basis).exp() * flux
-        spread = ((c @ basis).exp() * sigma / ratio).square()
+        gain = (c.unsqueeze(1) @ basis)[:, 0].exp()
+        mean, spread = gain * flux, (gain * sigma / ratio).square()
         ivar = 1 / (1 / data.ivar.clamp_min(1e-30) + spread) if noise.kind == "robust" else data.ivar
         return noise.linearize(data.flux - mean, torch.where(mask, 0.0, ivar), mask), mean
 
-    log_density, local = _integrate(at, basis, width, len(data.flux))
+    log_density, local = _integrate(at, basis, widths)
     good = local.weight > 0
     xi = local.xi.double().numpy()
     cdf = norm.cdf(xi) if math.isinf(noise.nu) else student_t.cdf(xi, noise.nu)
@@ -156,15 +157,15 @@ def predict(
 
 
 def _integrate(
-    at: Callable[[Tensor], tuple[Linearization, Tensor]], basis: Tensor, width: float, exposures: int
+    at: Callable[[Tensor], tuple[Linearization, Tensor]], basis: Tensor, widths: Tensor
 ) -> tuple[Tensor, Linearization]:
     """Log density of each exposure, calibration terms integrated out about their mode by Laplace; the expansion there."""
-    c, n = basis.new_zeros(exposures, len(basis)), len(basis)
-    objective, step, hessian = _climb(*at(c), basis, c, width)
+    c, n = basis.new_zeros(basis.shape[:2]), basis.shape[1]
+    objective, step, hessian = _climb(*at(c), basis, c, widths)
     length = torch.ones_like(objective)
     for _ in range(STEPS if n else 0):
         trial = c + (length[:, None] * step).to(c)
-        there = _climb(*at(trial), basis, trial, width)
+        there = _climb(*at(trial), basis, trial, widths)
         better = there[0] > objective
         length = torch.where(better, (2 * length).clamp_max(1.0), length / 2)
         c = torch.where(better[:, None], trial, c)
@@ -175,21 +176,21 @@ def _integrate(
         )
         if gain < 1e-4 and bool((better | (length < 0.1)).all()):
             break
-    log_prior_norm = -n * math.log(width) if n else 0.0
-    return objective + log_prior_norm - 0.5 * torch.linalg.slogdet(hessian).logabsdet, at(c)[0]
+    return objective - widths.log().sum() - 0.5 * torch.linalg.slogdet(hessian).logabsdet, at(c)[0]
 
 
-def _climb(local: Linearization, mean: Tensor, basis: Tensor, c: Tensor, width: float) -> tuple[Tensor, Tensor, Tensor]:
+def _climb(
+    local: Linearization, mean: Tensor, basis: Tensor, c: Tensor, widths: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """Log density with the prior's exponent (E,), Gauss-Newton step (E, n), and curvature (E, n, n)."""
-    rows = mean.unsqueeze(1) * basis  # (E, n, D)
+    rows = mean.unsqueeze(1) * basis
     bent = torch.zeros_like(rows)
     for k in range(local.band.shape[-1]):
         bent[..., k:] += local.band[..., k].unsqueeze(1)[..., k:] * rows[..., : rows.shape[-1] - k]
-    bent, c = bent.double(), c.double()
-    precision = 1 / width**2 if len(basis) else 0.0
-    hessian = (bent * local.weight.double().unsqueeze(1)) @ bent.mT + precision * torch.eye(len(basis)).double()
-    slope = -(rows.double() @ local.score.double().unsqueeze(-1)) - precision * c.unsqueeze(-1)
-    objective = local.log_prob.double().sum(-1) - 0.5 * precision * c.square().sum(-1)
+    bent, c, precision = bent.double(), c.double(), widths**-2
+    hessian = (bent * local.weight.double().unsqueeze(1)) @ bent.mT + torch.diag(precision)
+    slope = -(rows.double() @ local.score.double().unsqueeze(-1)) - (precision * c).unsqueeze(-1)
+    objective = local.log_prob.double().sum(-1) - 0.5 * (precision * c.square()).sum(-1)
     return objective, torch.linalg.solve(hessian, slope).squeeze(-1), hessian
 
 

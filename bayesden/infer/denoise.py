@@ -1,6 +1,6 @@
 """`denoise`: from observations to posteriors, whatever the engine."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import overload
@@ -19,6 +19,7 @@ from .map import fit_map
 __all__ = ["METHODS", "denoise"]
 
 METHODS = ("map",)
+UNKNOWN_FRAME = "as the input"  # of the velocity, where the input does not say
 CHUNK_EXPOSURES = 64  # of all spectra fitted together: bounds the memory, about 1 GB
 
 
@@ -35,6 +36,7 @@ def denoise(
     method: str = "map",
     seed: int = 0,
     device: str | torch.device | None = None,
+    without: Iterable[str] = (),
 ) -> Posterior | list[Posterior]:
     """Infer the noise-free spectrum of each star from all of its exposures.
 
@@ -44,12 +46,15 @@ def denoise(
         method: 'map', the maximum a posteriori with error bars from the curvature there.
         seed: Seed of the starting points.
         device: Where to compute, such as 'cpu' or 'cuda'; the model is moved there and stays. By default where it is.
+        without: Nuisances to leave out, their priors made of no width: 'velocity' (the star is at rest), 'reddening'
+            (E(B-V) is the prior's mean), 'tilt' (the calibration error that all exposures share), 'calibration' (those of
+            single exposures), 'arms' (their arms' differences alone), 'shifts' (of single exposures' wavelengths).
 
     Returns:
         One posterior, or a list in the order of the input.
 
     Raises:
-        InputError: if the method or device is not known, or an observation does not overlap the model's grid.
+        InputError: if the method, device or a nuisance is not known, or an observation does not overlap the model's grid.
 
     Example:
         >>> import numpy as np
@@ -64,12 +69,26 @@ def denoise(
     model = load_model() if model is None else model
     if device is not None:
         model = model.to(torch_device(device))
+    if names := _names(without):
+        model = model.without(names)
     several = not isinstance(observation, Observation)
     observations = [_on_grid(o, model) for o in (observation if several else [observation])]
     with _full_precision():
         posteriors = [p for chunk in _chunks(observations) for p in fit_map(model, chunk, seed=seed)]
-    posteriors = [replace(p, meta={**p.meta, "seed": seed}) for p in posteriors]
+    facts = {"seed": seed, "without": ",".join(names)} if names else {"seed": seed}
+    posteriors = [replace(p, meta={**_frame(p), **p.meta, **facts}) for p in posteriors]
     return posteriors if several else posteriors[0]
+
+
+def _frame(posterior: Posterior) -> dict[str, str]:
+    """The frame of a velocity whose input does not say."""
+    return {"velocity_frame": UNKNOWN_FRAME} if "velocity_kms" in posterior.meta else {}
+
+
+def _names(without: Iterable[str]) -> list[str]:
+    """Names of nuisances, from a list of them or one text with commas."""
+    words = without.split(",") if isinstance(without, str) else without
+    return [name for word in words if (name := word.strip())]
 
 
 @contextmanager

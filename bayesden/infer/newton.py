@@ -154,18 +154,25 @@ class Newton:
         likelihood, gradient, curvature = (torch.cat(parts).double() for parts in zip(*blocks, strict=True))
         curvature = self.share * curvature
         expansion = Expansion(likelihood, gradient, curvature, curvature)
-        shared, terms = gradient.shape[1] - at.calibration[0].numel(), at.calibration.shape[-1]
-        return self._add_prior(_centre(expansion, data, shared, terms), data, at)
+        if terms := at.calibration.shape[-1]:
+            shared = gradient.shape[1] - at.calibration[0].numel()
+            expansion = _centre(expansion, self.model.centring(data), shared, terms)
+        return self._add_prior(expansion, data, at)
 
     def _likelihood(self, data: Data, at: Parameters) -> tuple[Tensor, Tensor, Tensor]:
         """Log-likelihood (B,), gradient (B, n) and curvature (B, n, n), by centred calibration terms."""
         model, terms = self.model, at.calibration.shape[-1]
         star, jacobian = model.star_and_jacobian(at)
         shared = torch.cat([jacobian, star.unsqueeze(1)], 1)
-        tilts = star.unsqueeze(1) * model.nuisance.polynomials(model.grid.size, star)[:terms]
+        mean, seen = model.exposed(data, at, star)
         gain = model.gain(data, at.amplitude, at.calibration).expand_as(data.flux)
-        local = self.noise.linearize(data.flux - gain * star.unsqueeze(1), data.ivar, data.mask)
-        derivatives = _derivatives(shared, tilts, gain, gain * local.score, local.band, local.weight.sqrt())
+        own = _own_tangents(model, data, star, seen, terms)
+        local = self.noise.linearize(data.flux - mean, data.ivar, data.mask)
+        slope, shifts = gain * local.score, model.nuisance.shifts(model.centred(data, at.calibration))
+        total = slope.sum(1)
+        if shifts is not None:  # exact for the gradient; the curvature takes the star as unshifted
+            total = total + model.pixel_shift.transpose((shifts * slope).sum(1))
+        derivatives = _derivatives(shared, own, total, gain, slope, local.band, local.weight.sqrt())
         return local.log_prob.sum((-2, -1), dtype=torch.float64), *derivatives
 
     def _add_prior(self, expansion: Expansion, data: Data, at: Parameters) -> Expansion:
@@ -177,7 +184,7 @@ class Newton:
                 torch.ones_like(at.detail),
                 torch.ones_like(at.foreground),
                 torch.full_like(at.amplitude, model.nuisance.amplitude_sd**-2).unsqueeze(-1),
-                torch.full_like(at.calibration.flatten(1), max(model.nuisance.calibration_sd, 1e-6) ** -2),
+                model.nuisance.precision(at.calibration).flatten(1),
             ],
             -1,
         ).double()
@@ -204,51 +211,61 @@ def _embed(information: Tensor, precision: Tensor) -> Tensor:
     return total
 
 
-def _centre(expansion: Expansion, data: Data, shared: int, terms: int) -> Expansion:
+def _centre(expansion: Expansion, centring: Tensor, shared: int, terms: int) -> Expansion:
     """From derivatives by the centred calibration terms to those by the terms themselves (chain rule)."""
-    if not terms:
-        return expansion
-    size, double = expansion.gradient.shape[1], {"dtype": torch.float64, "device": data.flux.device}
-    chain = torch.eye(size, **double).repeat(len(data), 1, 1)
+    size, double = expansion.gradient.shape[1], {"dtype": torch.float64, "device": centring.device}
+    chain = torch.eye(size, **double).repeat(len(centring), 1, 1)
     eye = torch.eye(terms, **double)
-    blocks = torch.einsum("bef,st->besft", data.centring().double(), eye)
-    chain[:, shared:, shared:] = blocks.reshape(len(data), size - shared, size - shared)
+    blocks = torch.einsum("bsef,st->besft", centring.double(), eye)
+    chain[:, shared:, shared:] = blocks.reshape(len(centring), size - shared, size - shared)
     gradient = (chain.mT @ expansion.gradient.unsqueeze(-1)).squeeze(-1)
     curvature = chain.mT @ expansion.curvature @ chain
     return Expansion(expansion.objective, gradient, curvature, curvature)
 
 
+def _own_tangents(model: SpectrumModel, data: Data, star: Tensor, seen: Tensor, terms: int) -> Tensor:
+    """Derivatives by the centred terms of an exposure, per unit gain: (B, E, n, D), or (B, 1, n, D) if E share them."""
+    if not terms:
+        return star.new_zeros(len(star), 1, 0, star.shape[-1])
+    rows = seen.unsqueeze(2) * model.nuisance.basis(data.side, model.grid.size, star)
+    if model.nuisance.shift_sd_kms > 0:
+        moved = model.pixel_shift(star)[:, None, None].expand(-1, rows.shape[1], -1, -1)
+        rows = torch.cat([rows, moved], 2)
+    return rows
+
+
 def _derivatives(
-    shared: Tensor, tilts: Tensor, gain: Tensor, slope: Tensor, band: Tensor, root: Tensor
+    shared: Tensor, own: Tensor, total: Tensor, gain: Tensor, slope: Tensor, band: Tensor, root: Tensor
 ) -> tuple[Tensor, Tensor]:
     r"""Gradient (B, n) and Gauss-Newton curvature (B, n, n) of the log-likelihood, by shared and centred calibration terms.
 
-    With :math:`m_e = g_e \cdot (\text{shared}, \text{tilts})`, the information of exposure e about the pixels is a banded
+    With :math:`m_e = g_e \cdot (\text{shared}, \text{own})`, the information of exposure e about the pixels is a banded
     matrix :math:`M_e`; those of all exposures are added up before they meet the shared tangents.
 
     Arguments:
-        shared: Derivatives of the star by z and a, per unit gain, shape :math:`(B, L + 1, D)`.
-        tilts: The same by one exposure's calibration terms, shape :math:`(B, P + 1, D)`.
+        shared: Derivatives of the star by z, u, f and a, per unit gain, shape :math:`(B, L + R + F + 1, D)`.
+        own: The same by one exposure's calibration terms, shape :math:`(B, E, n', D)` or :math:`(B, 1, n', D)`.
+        total: Gain times score as the shared tangents meet it, summed over exposures, shape :math:`(B, D)`.
         gain: Shape :math:`(B, E, D)`.
         slope: Gain times score, shape :math:`(B, E, D)`.
         band, root: Of a `Linearization`; root is that of the weight.
     """
-    size, terms, exposures = shared.shape[1], tilts.shape[1], gain.shape[1]
+    size, terms, exposures = shared.shape[1], own.shape[2], gain.shape[1]
     gradient = shared.new_empty(len(shared), size + exposures * terms)
     curvature = shared.new_zeros(*gradient.shape, gradient.shape[1])
     information = _information(band, gain, root)
-    gradient[:, :size] = -(shared @ slope.sum(1).unsqueeze(-1)).squeeze(-1)
+    gradient[:, :size] = -(shared @ total.unsqueeze(-1)).squeeze(-1)
     half = shared @ _lower([diagonal.sum(1, keepdim=True) for diagonal in information], shared).mT
     curvature[:, :size, :size] = half + half.mT
     if terms:
-        gradient[:, size:] = -(slope @ tilts.mT).flatten(1)
-        one, every = tilts.unsqueeze(1), [diagonal.unsqueeze(2) for diagonal in information]
-        product = _upper(every, one).add_(_lower(every, one)).flatten(1, 2)
-        cross, own = shared @ product.mT, tilts @ product.mT
+        gradient[:, size:] = -(own @ slope.unsqueeze(-1)).flatten(1)
+        every = [diagonal.unsqueeze(2) for diagonal in information]
+        product = _upper(every, own).add_(_lower(every, own))
+        cross, blocks = shared @ product.flatten(1, 2).mT, own @ product.mT
         curvature[:, :size, size:], curvature[:, size:, :size] = cross, cross.mT
         for e in range(exposures):
-            inside = slice(e * terms, (e + 1) * terms)
-            curvature[:, size:, size:][:, inside, inside] = own[:, :, inside]
+            inside = slice(size + e * terms, size + (e + 1) * terms)
+            curvature[:, inside, inside] = blocks[:, e]
     return gradient, curvature
 
 

@@ -3,7 +3,7 @@ r"""The joint density of data, latents, nuisances and class: the one place where
 .. math::
     \log p(y, z, u, f, a, c, C) = \log p(C) + \log p(z \mid C) + \log p(u) + \log p(f) + \log p(a)
     + \sum_e \Big[\log p(c_e) + \sum_d m_{ed} \log p\big(\epsilon_{ed} \mid \epsilon_{e,d-K:d-1}\big)\Big], \qquad
-    \epsilon_e = y_e - e^{a + \tilde c_e \cdot T}\, s
+    \epsilon_e = y_e - e^{a + \tilde c_e \cdot B_e}\, (1 + w_e \mathcal D)\, s
 
 (Kang et al. 2021, eqs. 3 to 7 and 15, with the nuisances of `nuisance.py`). The star is
 
@@ -16,7 +16,8 @@ neither. As a batched log-density
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -27,12 +28,13 @@ from pyro.distributions import constraints
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..spectrum import Grid, Observation
+from ..spectrum import ARM_BLUE, ARM_RED, Grid, Observation
+from .agreement import agreement, mean_of_agreeing, rough_scale, shares, two_armed
 from .class_prior import ClassPrior
 from .generator import Generator
 from .latent_prior import LatentPrior
 from .noiseflow import NoiseFlow
-from .nuisance import Nuisance, chebyshev
+from .nuisance import Nuisance, PixelShift
 from .rest_frame import RestFrame
 
 __all__ = ["Data", "Parameters", "SpectrumModel"]
@@ -45,9 +47,10 @@ class Data:
     Arguments:
         flux, ivar: Shape :math:`(B, E, D)`, in units of `scale`; exposures that a spectrum lacks are masked.
         mask: True where bad, shape :math:`(B, E, D)`.
-        share: Share of each exposure in the star's information, shape :math:`(B, E)`; zero for spectra with one exposure
+        share: Share of each exposure in the star's calibration, shape :math:`(B, E)`; zero for spectra with one exposure
             and for exposures that a spectrum lacks: those have no calibration terms.
         scale: The flux that counts as 1, shape :math:`(B,)`, in each observation's unit; about mean |flux|.
+        side: +1 in the blue arm, -1 in the red one, 0 in both or unknown, :math:`(B, E, D)`; None if all are unknown.
     """
 
     flux: Tensor
@@ -55,6 +58,7 @@ class Data:
     mask: Tensor
     share: Tensor
     scale: Tensor
+    side: Tensor | None = None
 
     @classmethod
     def stack(cls, observations: Sequence[Observation], device: str | torch.device = "cpu") -> "Data":
@@ -68,43 +72,31 @@ class Data:
             if not np.array_equal(obs.wavelength, first.wavelength):
                 raise InputError(f"{obs.name}: expected the wavelength grid of {first.name}, got another")
         shape = (len(observations), max(obs.n_exposures for obs in observations), first.wavelength.size)
-        flux, ivar, share = np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.zeros(shape[:2], np.float32)
-        scale = np.array([_scale(obs) for obs in observations])
+        flux, ivar, side = np.zeros((3, *shape), np.float32)
+        share = np.zeros(shape[:2], np.float32)
+        trust = [agreement(obs.flux, obs.ivar) for obs in observations]
+        scale = np.array([rough_scale(o.flux, o.ivar, t) for o, t in zip(observations, trust, strict=True)])
         for b, obs in enumerate(observations):
             # what is beyond is an outlier whatever its value; its square must still be a float32
             flux[b, : obs.n_exposures] = np.clip(obs.flux / scale[b], -1e6, 1e6)
             ivar[b, : obs.n_exposures] = np.minimum(obs.ivar * scale[b] ** 2, 1e12)
-            information = np.sqrt(obs.ivar).sum(1)  # the square root, so that no single exposure rules
-            share[b, : obs.n_exposures] = information / information.sum() if (information > 0).sum() > 1 else 0.0
-        tensors = [torch.from_numpy(a).to(device) for a in (flux, ivar, ivar <= 0, share)]
-        return cls(*tensors, scale=torch.from_numpy(scale).to(device))
+            share[b, : obs.n_exposures] = shares(obs.ivar, trust[b])
+            side[b, : obs.n_exposures] = (obs.arm == ARM_BLUE).astype(np.float32) - (obs.arm == ARM_RED)
+        tensors = [torch.from_numpy(a).to(device) for a in (flux, ivar, ivar <= 0, share, scale)]
+        return cls(*tensors, side=torch.from_numpy(side).to(device) if side.any() else None)
 
     def take(self, rows: Tensor | slice) -> "Data":
         """The spectra at an index, with repetition where it repeats."""
-        return Data(*(getattr(self, f.name)[rows] for f in fields(self)))
+        values = (getattr(self, f.name) for f in fields(self))
+        return Data(*(None if value is None else value[rows] for value in values))
 
     def __len__(self) -> int:
         return len(self.flux)
 
-    def centring(self) -> Tensor:
-        r"""The linear map :math:`c \mapsto \tilde c` over exposures, shape :math:`(B, E, E)`."""
-        free = self.share > 0
-        return torch.diag_embed(free.to(self.flux.dtype)) - free.unsqueeze(-1) * self.share.unsqueeze(-2)
-
     def coadd(self) -> "Data":
-        """The inverse-variance mean over exposures, as a batch with E = 1."""
-        ivar = self.ivar.sum(1, keepdim=True)
-        flux = (self.flux * self.ivar).sum(1, keepdim=True) / ivar.clamp_min(1e-30)
+        """The inverse-variance mean over exposures that agree, as a batch with E = 1."""
+        flux, ivar = mean_of_agreeing(self.flux, self.ivar, self.share)
         return Data(flux, ivar, ivar <= 0, torch.zeros_like(self.share[:, :1]), self.scale)
-
-
-def _scale(obs: Observation) -> float:
-    """A rough mean |flux|: the mean of medians over up to 32 blocks of good pixels, so that no single outlier moves it."""
-    flux, ivar = obs.coadd()
-    good = ivar > 0
-    blocks = [np.median(block) for block in np.array_split(flux[good], np.clip(good.sum() // 16, 1, 32))]
-    noise = 1 / np.sqrt(ivar[good].sum())  # of the weighted mean: a floor for spectra that are all noise
-    return float(max(abs(np.mean(blocks)), 0.1 * np.mean(np.abs(blocks)), noise, np.finfo(np.float32).tiny))
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,6 +169,7 @@ class SpectrumModel(nn.Module):
         none = torch.zeros(len(class_prior.classes), 0, generator.size)
         self.register_buffer("factors", none if factors is None else factors, persistent=factors is not None)
         self.grid, self.nuisance, self.volume, self.card = grid, nuisance, volume, dict(card or {})
+        self.pixel_shift = PixelShift(grid)
         self.class_prior, self.latent_prior = class_prior, latent_prior
         self.generator, self.noise = generator, noise
         self.register_buffer("discrepancy", discrepancy)
@@ -196,6 +189,12 @@ class SpectrumModel(nn.Module):
     def rank(self) -> int:
         """Columns R of the low-rank discrepancy."""
         return self.factors.shape[1]
+
+    def without(self, names: Iterable[str]) -> "SpectrumModel":
+        """The same model, its parts shared, with some nuisances removed: see `Nuisance.without`."""
+        model = copy(self)
+        model.nuisance = self.nuisance.without(names)
+        return model
 
     @property
     def foreground(self) -> int:
@@ -230,41 +229,52 @@ class SpectrumModel(nn.Module):
         star, rows = seen[:, 0], seen[:, 1:]
         if moving:
             rows[:, -1] *= self.nuisance.velocity_sd_kms
-        return star, torch.cat([rows, star.unsqueeze(1) * self._smooth_slopes(star)], 1)
+        return star, torch.cat([rows, star.unsqueeze(1) * self.nuisance.smooth_slopes(self.frame.extinction, star)], 1)
 
-    def _smooth_slopes(self, like: Tensor) -> Tensor:
-        """Derivatives of the logarithm of the star by reddening and shared calibration terms: (F', D)."""
-        rows = []
-        if self.nuisance.ebv_sd > 0:
-            rows.append(-0.4 * math.log(10) * self.nuisance.ebv_sd * self.frame.extinction.to(like.dtype)[None])
-        if self.nuisance.tilts:
-            rows.append(self.nuisance.tilt_sd * chebyshev(self.grid.size, self.nuisance.tilts, like)[1:])
-        return torch.cat(rows) if rows else like.new_zeros(0, self.grid.size)
+    def centring(self, data: Data) -> Tensor:
+        r"""The linear map :math:`c \mapsto \tilde c` over exposures for each term, shape :math:`(B, n, E, E)`."""
+        known = self.nuisance.arm_terms > 0 and data.side is not None
+        share = two_armed(data.share, data.ivar, data.side) if known else data.share
+        return self.nuisance.centring(data.share, share)
+
+    def centred(self, data: Data, calibration: Tensor) -> Tensor:
+        r"""Centred terms :math:`\tilde c`, shape :math:`(B, E, n)`."""
+        return torch.einsum("bnef,bfn->ben", self.centring(data), calibration) if calibration.numel() else calibration
 
     def gain(self, data: Data, amplitude: Tensor, calibration: Tensor) -> Tensor:
-        r"""The factor :math:`e^{a + \tilde c_e \cdot T}`, shape :math:`(B, E, D)`; :math:`(B, E, 1)` without terms."""
-        exponent = amplitude[:, None, None].expand(*data.share.shape, 1)
-        if calibration.shape[-1]:
-            polynomials = self.nuisance.polynomials(self.grid.size, calibration)
-            exponent = exponent + (data.centring() @ calibration) @ polynomials
-        return exponent.exp()
+        r"""The factor :math:`e^{a + \tilde c_e \cdot B_e}`, shape :math:`(B, E, D)`; :math:`(B, E, 1)` without terms."""
+        log_gain = self.nuisance.log_gain(data.side, self.grid.size, self.centred(data, calibration))
+        return (amplitude[:, None, None] + log_gain).exp()
+
+    def exposed(self, data: Data, at: Parameters, star: Tensor) -> tuple[Tensor, Tensor]:
+        """A star (B, D) as each exposure sees it, and that without its gain: (B, E, D), and (B, E, D) or (B, 1, D)."""
+        seen, shifts = star.unsqueeze(1), self.nuisance.shifts(self.centred(data, at.calibration))
+        seen = seen if shifts is None else seen + shifts * self.pixel_shift(star).unsqueeze(1)
+        return self.gain(data, at.amplitude, at.calibration) * seen, seen
 
     def log_prior(self, data: Data, at: Parameters) -> Tensor:
         r"""Log prior of class, latents and nuisances, shape :math:`(B,)`."""
         total = self.class_prior.log_prob[at.label] + self.latent_prior.log_prob(at.z, at.label)
         zero = at.amplitude.new_zeros(())  # in its dtype
         total = total + dist.Normal(zero, self.nuisance.amplitude_sd).log_prob(at.amplitude)
-        total = total - 0.5 * (_square(at.detail) + _square(at.foreground))
+        for normal in (at.detail, at.foreground):
+            total = total - 0.5 * (normal.square().sum(-1) + normal.shape[-1] * math.log(2 * math.pi))
         if self.volume:
             total = total - self.generator.log_volume(at.z)
         if at.calibration.shape[-1]:
-            terms = dist.Normal(zero, self.nuisance.calibration_sd).log_prob(at.calibration).sum(-1)
+            terms = self._exposure_prior(at.calibration).log_prob(at.calibration).sum(-1)
             total = total + (terms * (data.share > 0)).sum(-1)
         return total
 
+    def _exposure_prior(self, like: Tensor) -> dist.TorchDistribution:
+        """Prior of an exposure's terms, (n,)."""
+        widths = self.nuisance.widths(like)
+        zero, dof = torch.zeros_like(widths), self.nuisance.calibration_dof
+        return dist.StudentT(zero + dof, zero, widths) if dof else dist.Normal(zero, widths)
+
     def log_likelihood(self, data: Data, at: Parameters) -> Tensor:
         r"""Log-density of every pixel, 0 where it does not count, shape :math:`(B, E, D)`."""
-        mean = self.gain(data, at.amplitude, at.calibration) * self.star(at).unsqueeze(1)
+        mean, _ = self.exposed(data, at, self.star(at))
         return self.noise.log_prob(data.flux - mean, data.ivar, data.mask)
 
     def log_joint(self, data: Data, at: Parameters) -> Tensor:
@@ -289,23 +299,18 @@ class SpectrumModel(nn.Module):
             amplitude = pyro.sample("a", dist.Normal(zero, self.nuisance.amplitude_sd))
             calibration = zero.expand(n, exposures, 0)
             if self.nuisance.terms and bool(data.share.any()):
-                normal = dist.Normal(zero, self.nuisance.calibration_sd)
-                shape = (n, exposures, self.nuisance.terms)
-                calibration = pyro.sample("c", normal.expand(shape).mask((data.share > 0).unsqueeze(-1)).to_event(2))
+                prior = self._exposure_prior(zero).expand((n, exposures, self.nuisance.terms))
+                calibration = pyro.sample("c", prior.mask((data.share > 0).unsqueeze(-1)).to_event(2))
             detail, foreground = zero.expand(n, 0), zero.expand(n, 0)
             if self.rank:
                 detail = pyro.sample("u", dist.Normal(zero, 1.0).expand((n, self.rank)).to_event(1))
             if self.foreground:
                 foreground = pyro.sample("f", dist.Normal(zero, 1.0).expand((n, self.foreground)).to_event(1))
-            star = self.star(Parameters(z, amplitude, calibration, label, detail, foreground))
-            mean = self.gain(data, amplitude, calibration) * star.unsqueeze(1)
+            at = Parameters(z, amplitude, calibration, label, detail, foreground)
+            star = self.star(at)
+            mean, _ = self.exposed(data, at, star)
             pyro.sample("y", _Exposures(self.noise, mean, data.ivar, data.mask), obs=data.flux)
         return amplitude.exp().unsqueeze(-1) * star
-
-
-def _square(normal: Tensor) -> Tensor:
-    r""":math:`|x|^2 + n \log 2\pi` of standard normal parameters (B, n): minus twice their log-density, (B,)."""
-    return normal.square().sum(-1) + normal.shape[-1] * math.log(2 * math.pi)
 
 
 class _Latents(dist.TorchDistribution):

@@ -1,6 +1,7 @@
 """Laws of the second-order maximiser: exact gradients, the closed form of a linear model, ascent, independence of rows."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,7 +13,8 @@ from bayesden.model.nuisance import Nuisance
 
 
 def to_double(data: Data) -> Data:
-    return Data(data.flux.double(), data.ivar.double(), data.mask, data.share.double(), data.scale)
+    side = None if data.side is None else data.side.double()
+    return Data(data.flux.double(), data.ivar.double(), data.mask, data.share.double(), data.scale, side)
 
 
 def start(model: SpectrumModel, data: Data, seed: int = 0, sd: float = 0.3) -> Parameters:
@@ -44,6 +46,33 @@ def test_the_gradient_is_autograds(
     torch.testing.assert_close(found.objective, objective.detach())
     gradient = torch.autograd.grad(objective.sum(), leaves, materialize_grads=True)
     expected = torch.cat([gradient[0], gradient[1].unsqueeze(-1), gradient[2].flatten(1)], -1)
+    torch.testing.assert_close(found.gradient, expected, rtol=1e-6, atol=1e-5)
+    assert torch.linalg.eigvalsh(found.curvature).min() > 0
+
+
+@pytest.mark.parametrize("dof", [0.0, 4.0])
+@pytest.mark.parametrize("known", [True, False], ids=["arms", "no arms"])
+def test_the_gradient_by_all_terms_of_an_exposure_is_autograds(
+    moving_model: Callable, draw: Callable, arms: Callable, known: bool, dof: float
+) -> None:
+    model = moving_model()
+    observations = [*draw(model, [0, 1], exposures=3), *draw(model, [2], exposures=2)]
+    if known:
+        observations = [replace(obs, arm=arms(obs.flux.shape)) for obs in observations]
+    model = model.double()
+    model.nuisance = replace(model.nuisance, arm_sd=0.03, shift_sd_kms=20.0, calibration_dof=dof)
+    data = to_double(Data.stack(observations))
+    assert (data.side is not None) == known
+    begin, random = start(model, data), torch.Generator().manual_seed(1)
+    detail, foreground = (torch.randn(3, n, generator=random).double() for n in (model.rank, model.foreground))
+    at = Parameters(begin.z, begin.amplitude, begin.calibration, begin.label, detail, foreground)
+    found = Newton(model)._expand(data, at)
+    names = ("z", "detail", "foreground", "amplitude", "calibration")
+    leaves = {name: getattr(at, name).clone().requires_grad_() for name in names}
+    objective = model.log_joint(data, Parameters(**leaves, label=at.label))
+    torch.testing.assert_close(found.objective, objective.detach())
+    gradient = torch.autograd.grad(objective.sum(), list(leaves.values()))
+    expected = torch.cat([*gradient[:3], gradient[3].unsqueeze(-1), gradient[4].flatten(1)], -1)
     torch.testing.assert_close(found.gradient, expected, rtol=1e-6, atol=1e-5)
     assert torch.linalg.eigvalsh(found.curvature).min() > 0
 

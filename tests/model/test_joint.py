@@ -18,7 +18,8 @@ LABELS = (0, 1, 2, 1)
 
 
 def to_double(data: Data) -> Data:
-    return Data(data.flux.double(), data.ivar.double(), data.mask, data.share.double(), data.scale)
+    side = None if data.side is None else data.side.double()
+    return Data(data.flux.double(), data.ivar.double(), data.mask, data.share.double(), data.scale, side)
 
 
 def point(model: SpectrumModel, data: Data, seed: int = 0) -> Parameters:
@@ -77,12 +78,15 @@ def test_the_pyro_trace_has_the_same_log_joint(
     )
 
 
+@pytest.mark.parametrize("extra", [{}, {"arm_sd": 0.03, "shift_sd_kms": 20.0, "calibration_dof": 4.0}], ids=["", "all"])
 @pytest.mark.parametrize("most", [1, 3], ids=["E=1", "E=1..3"])
 def test_the_pyro_trace_of_stars_that_move_has_the_same_log_joint(
-    moving_model: Callable, draw: Callable, most: int
+    moving_model: Callable, draw: Callable, arms: Callable, most: int, extra: dict
 ) -> None:
     model = moving_model().double()
-    data = to_double(Data.stack(ragged(model, draw, most)))
+    model.nuisance = replace(model.nuisance, **extra)
+    observations = ragged(model, draw, most)
+    data = to_double(Data.stack([replace(obs, arm=arms(obs.flux.shape)) for obs in observations]))
     at = point(model, data)
     torch.testing.assert_close(
         trace_log_joint(model, data, at, given=False), model.log_joint(data, at), rtol=1e-9, atol=1e-9
@@ -135,10 +139,27 @@ def test_the_joint_is_the_sum_of_its_parts_written_out(toy_model: Callable, draw
     flux = torch.exp(at.amplitude + centred @ chebyshev) * model.generator(at.z)
     eps = data.flux[0] - flux
     likelihood = model.noise.log_prob(eps, data.ivar[0], data.mask[0]).sum()
-    normal = torch.distributions.Normal
-    nuisance = normal(0, 0.5).log_prob(at.amplitude).sum() + normal(0, 0.05).log_prob(at.calibration.double()).sum()
+    normal, student = torch.distributions.Normal(0, 0.5), torch.distributions.StudentT(10.0, 0, 0.05)
+    nuisance = normal.log_prob(at.amplitude).sum() + student.log_prob(at.calibration.double()).sum()
     prior = model.latent_prior.log_prob(at.z, at.label).sum() - np.log(3)
     torch.testing.assert_close(model.log_joint(data, at)[0], likelihood + nuisance + prior, rtol=1e-7, atol=1e-6)
+
+
+def test_exposures_differ_in_arms_and_wavelengths_as_written_out(
+    moving_model: Callable, draw: Callable, arms: Callable
+) -> None:
+    model = moving_model().double()
+    model.nuisance = replace(model.nuisance, arm_sd=0.03, shift_sd_kms=20.0)
+    obs = draw(model, [1], exposures=3)[0]
+    data = to_double(Data.stack([replace(obs, arm=arms(obs.flux.shape))]))
+    at = point(model, data)
+    share, c, x = data.share[0], at.calibration[0], torch.linspace(-1, 1, model.grid.size).double()
+    side = torch.tensor([1.0] * 44 + [0.0] * 8 + [-1.0] * 44).double()
+    basis = torch.stack([torch.ones_like(x), x, 2 * x**2 - 1, side, side * x])
+    gain = torch.exp(at.amplitude + (c - share @ c)[:, :5] @ basis)
+    star = model.star(at)
+    shifted = star + c[:, 5:] * model.pixel_shift(star)
+    torch.testing.assert_close(model.exposed(data, at, star)[0][0], gain * shifted)
 
 
 def test_the_volume_term_is_that_of_the_generator(toy_model: Callable, draw: Callable) -> None:
