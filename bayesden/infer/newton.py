@@ -137,7 +137,7 @@ class Newton:
         shared = torch.cat([jacobian, star.unsqueeze(1)], 1)
         tilts = star.unsqueeze(1) * model.nuisance.polynomials(model.grid.size, star)[:terms]
         gain = model.gain(data, at.amplitude, at.calibration).expand_as(data.flux)
-        local = self.noise.linearize(data.flux - gain * star.unsqueeze(1), data.ivar, data.mask)
+        local = self.noise.linearize(data.flux - gain * star.unsqueeze(1), data.ivar, data.mask, data.context)
         slope, band, root = gain * local.score, local.band, local.weight.sqrt()
         rows = ROWS if star.device.type == "cpu" else max(1, len(star))
         blocks = [

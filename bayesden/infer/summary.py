@@ -83,7 +83,7 @@ def summarise(
     flux, _, prior = flux_moments(model, at, fit.information)
     sigma = _mixed_sigma(model, flux, modes)
     mean = model.gain(data, at.amplitude, at.calibration) * model.star(at).unsqueeze(1)
-    local = model.noise.linearize(data.flux - mean, data.ivar, data.mask)
+    local = model.noise.linearize(data.flux - mean, data.ivar, data.mask, data.context)
     residual = torch.where(local.weight > 0, local.xi, torch.nan)[0, : observation.n_exposures].double().cpu().numpy()
     fraction = (sigma / prior).clamp_max(1.0)[0].double().cpu().numpy()
     flags = set() if bool(fit.converged[0]) else {"NOT_CONVERGED"}

@@ -29,8 +29,10 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..spectrum import Grid, Observation
 from .class_prior import ClassPrior
+from .cosmic_rays import without_cosmic_rays
 from .generator import Generator
 from .latent_prior import LatentPrior
+from .noise_context import CHANNELS, noise_context
 from .noiseflow import NoiseFlow
 from .nuisance import Nuisance, chebyshev
 from .rest_frame import RestFrame
@@ -48,6 +50,7 @@ class Data:
         share: Share of each exposure in the star's information, shape :math:`(B, E)`; zero for spectra with one exposure
             and for exposures that a spectrum lacks: those have no calibration terms.
         scale: The flux that counts as 1, shape :math:`(B,)`, in each observation's unit; about mean |flux|.
+        context: What else is known of the noise (`noise_context.py`), shape :math:`(B, E, C, D)`; None if nothing.
     """
 
     flux: Tensor
@@ -55,10 +58,11 @@ class Data:
     mask: Tensor
     share: Tensor
     scale: Tensor
+    context: Tensor | None = None
 
     @classmethod
     def stack(cls, observations: Sequence[Observation], device: str | torch.device = "cpu") -> "Data":
-        """Put observations on one grid into tensors.
+        """Put observations on one grid into tensors; pixels that a cosmic ray has hit are masked (`cosmic_rays.py`).
 
         Raises:
             InputError: if their grids differ.
@@ -67,21 +71,24 @@ class Data:
         for obs in observations:
             if not np.array_equal(obs.wavelength, first.wavelength):
                 raise InputError(f"{obs.name}: expected the wavelength grid of {first.name}, got another")
+        observations = [without_cosmic_rays(obs) for obs in observations]
         shape = (len(observations), max(obs.n_exposures for obs in observations), first.wavelength.size)
+        context = np.zeros((*shape[:2], len(CHANNELS), shape[2]), np.float32)
         flux, ivar, share = np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.zeros(shape[:2], np.float32)
         scale = np.array([_scale(obs) for obs in observations])
         for b, obs in enumerate(observations):
-            # what is beyond is an outlier whatever its value; its square must still be a float32
+            # beyond is an outlier whatever its value; its square must still be a float32
             flux[b, : obs.n_exposures] = np.clip(obs.flux / scale[b], -1e6, 1e6)
             ivar[b, : obs.n_exposures] = np.minimum(obs.ivar * scale[b] ** 2, 1e12)
+            context[b, : obs.n_exposures] = noise_context(obs)
             information = np.sqrt(obs.ivar).sum(1)  # the square root, so that no single exposure rules
             share[b, : obs.n_exposures] = information / information.sum() if (information > 0).sum() > 1 else 0.0
-        tensors = [torch.from_numpy(a).to(device) for a in (flux, ivar, ivar <= 0, share)]
-        return cls(*tensors, scale=torch.from_numpy(scale).to(device))
+        tensors = [torch.from_numpy(a).to(device) for a in (flux, ivar, ivar <= 0, share, scale, context)]
+        return cls(*tensors)
 
     def take(self, rows: Tensor | slice) -> "Data":
         """The spectra at an index, with repetition where it repeats."""
-        return Data(*(getattr(self, f.name)[rows] for f in fields(self)))
+        return Data(*(None if (x := getattr(self, f.name)) is None else x[rows] for f in fields(self)))
 
     def __len__(self) -> int:
         return len(self.flux)
@@ -264,7 +271,7 @@ class SpectrumModel(nn.Module):
     def log_likelihood(self, data: Data, at: Parameters) -> Tensor:
         r"""Log-density of every pixel, 0 where it does not count, shape :math:`(B, E, D)`."""
         mean = self.gain(data, at.amplitude, at.calibration) * self.star(at).unsqueeze(1)
-        return self.noise.log_prob(data.flux - mean, data.ivar, data.mask)
+        return self.noise.log_prob(data.flux - mean, data.ivar, data.mask, data.context)
 
     def log_joint(self, data: Data, at: Parameters) -> Tensor:
         r"""Log joint density of data and parameters, in units where each spectrum's scale is 1; shape :math:`(B,)`."""
@@ -298,7 +305,7 @@ class SpectrumModel(nn.Module):
                 foreground = pyro.sample("f", dist.Normal(zero, 1.0).expand((n, self.foreground)).to_event(1))
             star = self.star(Parameters(z, amplitude, calibration, label, detail, foreground))
             mean = self.gain(data, amplitude, calibration) * star.unsqueeze(1)
-            pyro.sample("y", _Exposures(self.noise, mean, data.ivar, data.mask), obs=data.flux)
+            pyro.sample("y", _Exposures(self.noise, mean, data), obs=data.flux)
         return amplitude.exp().unsqueeze(-1) * star
 
 
@@ -331,14 +338,15 @@ class _Exposures(dist.TorchDistribution):
     support = constraints.independent(constraints.real, 2)
     arg_constraints: dict = {}  # noqa: RUF012 -- torch's protocol
 
-    def __init__(self, noise: NoiseFlow, mean: Tensor, ivar: Tensor, mask: Tensor) -> None:
+    def __init__(self, noise: NoiseFlow, mean: Tensor, data: Data) -> None:
         super().__init__(mean.shape[:-2], mean.shape[-2:], validate_args=False)
-        self.noise, self.centre, self.ivar, self.bad = noise, mean, ivar, mask
+        self.noise, self.centre, self.data = noise, mean, data
 
     def log_prob(self, value: Tensor) -> Tensor:
-        return self.noise.log_prob(value - self.centre, self.ivar, self.bad).sum((-2, -1))
+        data = self.data
+        return self.noise.log_prob(value - self.centre, data.ivar, data.mask, data.context).sum((-2, -1))
 
     def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
         shape = (*sample_shape, *self.centre.shape)
-        noise = self.noise.sample(self.ivar.expand(shape), self.bad.expand(shape), generator=None)
-        return self.centre + noise
+        data = self.data
+        return self.centre + self.noise.sample(data.ivar.expand(shape), data.mask.expand(shape), data.context)

@@ -117,7 +117,7 @@ def _flow(kind: str) -> Callable[[NoiseSamples, int, int], LogDensity]:
 
         def log_density(samples: NoiseSamples) -> NDArray:
             with torch.no_grad():
-                return noise.log_prob(*samples.tensors())[:, k:].double().numpy()
+                return noise.log_prob(*samples.tensors(), samples.context_tensor())[:, k:].double().numpy()
 
         return log_density
 
