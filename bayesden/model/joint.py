@@ -340,13 +340,11 @@ class _Exposures(dist.TorchDistribution):
 
     def __init__(self, noise: NoiseFlow, mean: Tensor, data: Data) -> None:
         super().__init__(mean.shape[:-2], mean.shape[-2:], validate_args=False)
-        self.noise, self.centre, self.data = noise, mean, data
+        self.noise, self.centre, self.ivar, self.bad, self.context = noise, mean, data.ivar, data.mask, data.context
 
     def log_prob(self, value: Tensor) -> Tensor:
-        data = self.data
-        return self.noise.log_prob(value - self.centre, data.ivar, data.mask, data.context).sum((-2, -1))
+        return self.noise.log_prob(value - self.centre, self.ivar, self.bad, self.context).sum((-2, -1))
 
     def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
         shape = (*sample_shape, *self.centre.shape)
-        data = self.data
-        return self.centre + self.noise.sample(data.ivar.expand(shape), data.mask.expand(shape), data.context)
+        return self.centre + self.noise.sample(*(x.expand(shape) for x in (self.ivar, self.bad)), self.context)

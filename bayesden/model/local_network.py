@@ -6,7 +6,7 @@ It has no flow in it, so that its closed-form derivatives can be read, and teste
 import torch
 from torch import Tensor, nn
 
-__all__ = ["LocalNetwork", "shift"]
+__all__ = ["LocalNetwork", "counted", "shift"]
 
 CONTEXT_GAIN = 3.0  # neighbouring errors differ by tens of percent: brings the second channel to order one
 
@@ -21,6 +21,24 @@ def shift(x: Tensor, k: int) -> Tensor:
     else:
         out[..., :k] = x[..., -k:]
     return out
+
+
+def counted(mask: Tensor, window: int) -> Tensor:
+    r"""Which pixels enter the likelihood (equation 15): they and their K predecessors, as far as there are any.
+
+    Of the first K pixels, which have no conditional, each counts if it is observed itself.
+
+    Arguments:
+        mask: True where bad, shape :math:`(\dots, D)`.
+        window: K.
+
+    Returns:
+        Shape :math:`(\dots, D)`, boolean.
+    """
+    size, bad = mask.shape[-1], mask.clone()
+    for j in range(1, window + 1):
+        bad[..., window:] |= mask[..., window - j : size - j]
+    return ~bad
 
 
 def _squash(x: Tensor) -> Tensor:

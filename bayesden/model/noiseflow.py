@@ -39,7 +39,7 @@ from torch.nn.functional import softplus
 
 from ..errors import InputError
 from .linearization import Linearization, linearize_block
-from .local_network import LocalNetwork
+from .local_network import LocalNetwork, counted
 from .noise_context import CHANNELS
 
 __all__ = ["KINDS", "Linearization", "LocalAutoregressive", "NoiseFlow", "StudentT", "window_maf"]
@@ -197,8 +197,8 @@ class NoiseFlow(nn.Module):
             came = f"squash {squash}, mu_bound {mu_bound}, alpha_bound {alpha_bound}"
             raise InputError(f"noise flow: expected positive bounds, got {came}")
         if context and (tuple(context) != CHANNELS or kind != "robust"):
-            came = f"{', '.join(context)} for {kind}"
-            raise InputError(f"noise flow: context: expected none, or {', '.join(CHANNELS)} for robust, got {came}")
+            wanted, came = ", ".join(CHANNELS), f"{', '.join(context)} for {kind}"
+            raise InputError(f"noise flow: context: expected none, or {wanted} for robust, got {came}")
         self.kind, self.size, self.window = kind, size, window
         shape = {"window": window, "channels": channels, "hidden": hidden}
         bounds = {"squash": squash, "mu_bound": mu_bound, "alpha_bound": alpha_bound}
@@ -223,21 +223,8 @@ class NoiseFlow(nn.Module):
         return -0.5 * xi * xi - 0.5 * math.log(2 * math.pi)
 
     def counted(self, mask: Tensor) -> Tensor:
-        r"""Which pixels enter the likelihood (equation 15): they and their K predecessors, as far as there are any.
-
-        Of the first K pixels, which have no conditional, each counts if it is observed itself.
-
-        Arguments:
-            mask: True where bad, shape :math:`(\dots, D)`.
-
-        Returns:
-            Shape :math:`(\dots, D)`, boolean.
-        """
-        k, size = self.window, mask.shape[-1]
-        bad = mask.clone()
-        for j in range(1, k + 1):
-            bad[..., k:] |= mask[..., k - j : size - j]
-        return ~bad
+        """Which pixels enter the likelihood: see `counted`."""
+        return counted(mask, self.window)
 
     def _prepare(
         self, eps: Tensor, ivar: Tensor, mask: Tensor, context: Tensor | None
@@ -265,8 +252,7 @@ class NoiseFlow(nn.Module):
             eps: Residuals, shape :math:`(\dots, D)`, in flux units (mean absolute flux 1).
             ivar: Inverse variances, broadcastable to the same shape, in flux units to the power -2.
             mask: True where bad, broadcastable to the same shape. What stands there has no influence.
-            context: What else is known of the pixels, from `noise_context`, shape :math:`(\dots, C, D)`; None if nothing.
-                A flow without channels takes no notice of it.
+            context: From `noise_context`, shape :math:`(\dots, C, D)`; None if not known. Only a flow with channels uses it.
 
         Returns:
             Shape :math:`(\dots, D)`; exactly 0 where a pixel does not count.
@@ -274,8 +260,7 @@ class NoiseFlow(nn.Module):
         shape, (eps, ivar, bad, known) = self._prepare(eps, ivar, mask, context)
         white, unit = self.network.whiten(eps, ivar, bad)
         mu, alpha = self.network.conditionals(white, ivar, bad, known)
-        xi = (white - mu) * torch.exp(-alpha)
-        log_prob = self.log_density(xi) - alpha + unit.log()
+        log_prob = self.log_density((white - mu) * torch.exp(-alpha)) - alpha + unit.log()
         return torch.where(self.counted(bad), log_prob, 0.0).view(shape)
 
     @torch.no_grad()
@@ -349,7 +334,7 @@ class NoiseFlow(nn.Module):
 
 
 def window_maf(size: int, hidden: int = 16, layers: int = 2) -> Flow:
-    r"""A masked autoregressive flow on windows of `size` pixels, with a Student-t base: a yardstick for `NoiseFlow`.
+    r"""A masked autoregressive flow on windows :math:`(N, size)`, with a Student-t base: a yardstick for `NoiseFlow`.
 
     All its layers keep the pixels' order, so its last factor is the density of a pixel given those before it.
 
@@ -360,9 +345,6 @@ def window_maf(size: int, hidden: int = 16, layers: int = 2) -> Flow:
         size: Number of pixels in a window.
         hidden: Width of each layer's network.
         layers: Number of affine layers.
-
-    Returns:
-        The flow; its inputs have shape :math:`(N, size)`.
     """
     steps = [MaskedAffineAutoregressiveTransform(size, hidden, num_blocks=1) for _ in range(layers)]
     return Flow(CompositeTransform(steps), StudentT(size))
