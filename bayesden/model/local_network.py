@@ -67,13 +67,15 @@ class LocalNetwork(nn.Module):
         squash: float,
         mu_bound: float,
         alpha_bound: float,
+        profile: bool = True,
         context: int = 0,
     ) -> None:
         super().__init__()
         self.robust = kind == "robust"
         self.window, self.squash, self.mu_bound, self.alpha_bound = window, squash, mu_bound, alpha_bound
         self.context = context
-        self.first = nn.Linear((3 * window if self.robust else window) + context, channels)
+        self.profile = profile and self.robust
+        self.first = nn.Linear((3 * window if self.profile else window) + context, channels)
         self.second = nn.Linear(channels, hidden)
         self.heads = nn.Linear(hidden, 2)  # mu, alpha
         nn.init.zeros_(self.heads.weight)
@@ -98,7 +100,7 @@ class LocalNetwork(nn.Module):
 
     def error_profile(self, ivar: Tensor, bad: Tensor) -> list[Tensor]:
         r"""The second channel, :math:`\tanh\log(\sigma_{d-k}/\sigma_d)`, k = K..1 and -1..-K; 0 where either is bad."""
-        if not self.robust:
+        if not self.profile:
             return []
         ivar = torch.where(bad, 0.0, ivar)
         before, after = [], []

@@ -7,8 +7,9 @@ r"""What is known of a pixel's noise beside its inverse variance, as a few numbe
   changes with wavelength and camera, on how the edges fall, and on whether one arm or both were used.
 - `sky`: the sky's brightness over that of its surroundings, high in airglow lines.
 
-Each is scaled to order one, bounded, and 0 where it is typical or not known. Star and surroundings are medians over blocks of
-pixels, joined linearly: a line in the star, narrower than half a block, does not change what is thought of its noise.
+Each is scaled to order one, bounded, and 0 where it is typical or not known. Star, its error and surroundings are medians over
+blocks of pixels, joined linearly: a line in the star, narrower than half a block, does not change what is thought of its noise.
+That holds for the error too, which follows the counts: from pixel to pixel it tells the noise itself, and the star's lines.
 """
 
 import numpy as np
@@ -59,7 +60,7 @@ def _squash(x: NDArray) -> NDArray:
 
 def _snr(obs: Observation) -> NDArray:
     flux, ivar = obs.coadd()
-    snr = np.abs(smooth(flux[None], ivar[None] > 0)) * np.sqrt(obs.ivar)
+    snr = np.abs(smooth(flux[None], ivar[None] > 0)) * smooth(np.sqrt(obs.ivar), ~obs.mask)
     return 3 * (_squash(snr / SNR_SCALE) - SNR_MIDDLE)
 
 

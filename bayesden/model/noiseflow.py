@@ -13,7 +13,7 @@ where :math:`\mu_d, \alpha_d` depend on the :math:`K` preceding pixels only, and
   of the convolution's :math:`D - K + 1` columns it is the last that no pixel can use.) Its :math:`\alpha` is unbounded
   there, and one cosmic ray outside of the training range then costs thousands of nats; the clamp `alpha_bound` is ours.
 - `robust`: on residuals whitened by the pipeline, :math:`u_d = \sigma_d^{-1}`, with Student-t :math:`f`, bounded and
-  smooth :math:`\mu` and :math:`\alpha`, squashed predecessors, and the pipeline's error profile around the pixel,
+  smooth :math:`\mu` and :math:`\alpha`, squashed predecessors, and, as an option, the pipeline's errors around the pixel,
   :math:`\tanh\log(\sigma_{d \pm k}/\sigma_d)`, as a second channel. It sees ratios of errors only, so its density is
   exactly equivariant under a change of the flux unit. The first :math:`K` pixels share one scale. Further inputs may be
   the channels of `noise_context.py`: the star's signal-to-noise ratio, the correlation by resampling, the sky.
@@ -49,12 +49,7 @@ BLOCK = 32768  # pixels at a time on a CPU, so that the hidden layers stay near 
 
 
 class StudentT(Distribution):
-    r"""Independent Student-t variables of unit scale that share one learned :math:`\nu > 2`.
-
-    Arguments:
-        size: Number of variables :math:`D`.
-        nu: Initial degrees of freedom.
-    """
+    r"""D = `size` independent Student-t variables of unit scale that share one learned :math:`\nu > 2`, `nu` at first."""
 
     def __init__(self, size: int, nu: float = 6.0) -> None:
         super().__init__()
@@ -161,6 +156,7 @@ class NoiseFlow(nn.Module):
         squash: Whitened residuals enter the network as :math:`w / \sqrt{1 + (w/c)^2}`; this is :math:`c` (`robust`).
         mu_bound: Largest :math:`|\mu|`, in units of the pipeline's sigma (`robust`).
         alpha_bound: Largest :math:`|\alpha|`, by default 2 for `robust` and 7 for `kang2021`; 0 for none, as published.
+        profile: Whether the errors around a pixel are an input (`robust`). They tell the noise, but lines of the star as well.
         context: Names of the channels that it is conditioned on: none, or `CHANNELS` of `noise_context.py` (`robust`).
 
     Raises:
@@ -184,6 +180,7 @@ class NoiseFlow(nn.Module):
         squash: float = 4.0,
         mu_bound: float = 3.0,
         alpha_bound: float | None = None,
+        profile: bool = True,
         context: Sequence[str] = (),
     ) -> None:
         super().__init__()
@@ -202,9 +199,12 @@ class NoiseFlow(nn.Module):
         self.kind, self.size, self.window = kind, size, window
         shape = {"window": window, "channels": channels, "hidden": hidden}
         bounds = {"squash": squash, "mu_bound": mu_bound, "alpha_bound": alpha_bound}
-        self.config = {"kind": kind, "size": size, **shape, **bounds, **({"context": list(context)} if context else {})}
+        self.config = {"kind": kind, "size": size, **shape, **bounds}
+        self.config |= ({} if profile else {"profile": False}) | ({"context": list(context)} if context else {})
         base = StudentT(size) if kind == "robust" else StandardNormal([size])
-        self.flow = Flow(LocalAutoregressive(LocalNetwork(kind, **shape, **bounds, context=len(context))), base)
+        self.flow = Flow(
+            LocalAutoregressive(LocalNetwork(kind, **shape, **bounds, profile=profile, context=len(context))), base
+        )
 
     @property
     def network(self) -> LocalNetwork:

@@ -120,7 +120,7 @@ def fit_noise(
     validation_share: float = 0.15,
     device: str = "cpu",
     progress: Callable[[int, int, Epoch], None] | None = None,
-    **config: int | float | Sequence[str],
+    **config: float | Sequence[str],
 ) -> tuple[NoiseFlow, list[Epoch]]:
     """Fit a noise flow by maximum likelihood on the counted pixels, each star with the same weight.
 
@@ -148,7 +148,7 @@ def fit_noise(
     """
     if len(samples) < 2:
         raise InputError(f"noise samples: expected at least two exposures, got {len(samples)}")
-    config = ({"context": CHANNELS} if kind == "robust" else {}) | config
+    config = ({"context": CHANNELS, "profile": False} if kind == "robust" else {}) | config
     held_out = _split(samples, np.random.default_rng(seed), validation_share)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -305,6 +305,20 @@ def test_inverse_undoes_forward_and_samples_fit_with_context() -> None:
     assert kstest(wrong, base.cdf).pvalue < 1e-6
 
 
+def test_without_the_profile_errors_act_by_their_own_pixel_only() -> None:
+    eps, ivar, mask = data(shape=(2, SIZE))
+    for profile in (False, True):
+        noise = NoiseFlow("robust", size=SIZE, window=WINDOW, channels=6, hidden=5, profile=profile).double()
+        with torch.no_grad():
+            for layer in (noise.network.first, noise.network.second, noise.network.heads):
+                layer.weight.copy_(torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(2)))
+        other = ivar.clone()
+        other[:, 15] *= 2
+        white = [noise.linearize(eps * (ivar / i).sqrt(), i, clear(mask)) for i in (ivar, other)]
+        assert torch.allclose(white[0].xi, white[1].xi) is not profile
+        assert NoiseFlow(**noise.config).network.profile is profile
+
+
 def test_config_keeps_the_context_and_files_from_before_have_none() -> None:
     noise, _ = conditioned()
     again = NoiseFlow(**json.loads(json.dumps(noise.config))).double()

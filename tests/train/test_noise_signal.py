@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from scipy.stats import t as student_t
 
 from bayesden.io import read
@@ -112,3 +113,26 @@ def test_lines_over_real_noise_of_another_star_keep_their_significance(sdss_file
     found = significance(by_flow(NoiseSamples.concatenate(samples), test, epochs=30), test, sigma)
     expected = significance(by_white_noise(test, sigma), test, sigma)
     assert found / expected > 0.9
+
+
+def counting(seed: int, line: float = 0.0) -> Observation:
+    """Exposures whose pipeline takes the errors from the counts that it has seen, noise and lines included."""
+    rng = np.random.default_rng(seed)
+    star = np.ones(SIZE)
+    for start in range(40, SIZE - 40, 40):
+        star[start : start + 17] -= line * LINE
+    flux = star + np.sqrt(star) / 30 * rng.normal(size=(12, SIZE))
+    return Observation(wavelength=WAVELENGTH, flux=flux, ivar=900 / np.maximum(flux, 0.1), name=f"counts-{seed}")
+
+
+def test_a_line_that_the_errors_follow_is_not_taken_for_noise() -> None:
+    """What the flow expects of the noise before it has seen any; the control reads it from the pattern of the errors."""
+    train, test = residuals([counting(1), counting(2)]), residuals(counting(3, line=0.2))
+    _, ivar, mask = test.tensors()
+    found = {}
+    for profile in (False, True):
+        noise, _ = fit_noise(train, epochs=30, profile=profile)
+        mu, _ = noise.network.conditionals(torch.zeros_like(ivar), ivar, mask, test.context_tensor())
+        found[profile] = mu.mean(0)[48 : SIZE - 40 : 40].mean().item()  # in the middle of the lines, 6 sigma deep
+    assert abs(found[False]) < 0.1
+    assert found[True] < -0.5
