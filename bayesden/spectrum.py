@@ -110,6 +110,9 @@ class Observation:
         ivar: Inverse variance of the flux, same shape, in `flux_unit` to the power -2.
         mask: True where a pixel is bad, same shape; none by default.
         arm: Bits of the arms that each pixel was made from (`ARM_BLUE`, `ARM_RED`; 0 = not known), same shape.
+        sky: Sky brightness that the pipeline took off, same shape, in `flux_unit`; 0 where not known, None if nowhere.
+        correlation: Correlation of each pixel's error with that of the pixel before, as resampling makes it, same shape;
+            None if not known.
         exposures: Provenance of each exposure.
         name: What to call the object in messages and file names.
         flux_unit: Unit of the flux, as FITS writes it.
@@ -129,6 +132,8 @@ class Observation:
     ivar: NDArray
     mask: NDArray | None = None
     arm: NDArray | None = None
+    sky: NDArray | None = None
+    correlation: NDArray | None = None
     exposures: tuple[Exposure, ...] = ()
     name: str = "spectrum"
     flux_unit: str = ""
@@ -153,6 +158,7 @@ class Observation:
         bad = mask | np.atleast_2d(masked) | ~np.isfinite(flux) | ~np.isfinite(ivar) | ~(ivar > 0)
         if bad.all():
             raise InputError(f"{self.name}: expected at least one usable pixel, got none (all masked or with ivar = 0)")
+        optional = {key: self._optional(key, flux, bad) for key in ("sky", "correlation")}
         exposures = self.exposures or tuple(Exposure(str(e)) for e in range(flux.shape[0]))
         if len(exposures) != flux.shape[0]:
             raise InputError(f"{self.name}: expected {flux.shape[0]} exposures' provenance, got {len(exposures)}")
@@ -162,6 +168,7 @@ class Observation:
             "ivar": _frozen(np.where(bad, 0.0, ivar)),
             "mask": _frozen(bad, bool),
             "arm": _frozen(arm, np.uint8),
+            **optional,
             "exposures": tuple(exposures),
             "meta": MappingProxyType(dict(self.meta)),
         }
@@ -175,6 +182,13 @@ class Observation:
         if array.shape != flux.shape:
             raise InputError(f"{self.name}: {what}: expected the shape of flux, {flux.shape}, got {array.shape}")
         return array
+
+    def _optional(self, what: str, flux: NDArray, bad: NDArray) -> NDArray | None:
+        values = getattr(self, what)
+        if values is None:
+            return None
+        values = self._like(values, flux, what, np.float64)
+        return _frozen(np.where(bad | ~np.isfinite(values), 0.0, values))
 
     @property
     def n_exposures(self) -> int:
@@ -208,5 +222,7 @@ class Observation:
             ivar=self.ivar[index],
             mask=self.mask[index],
             arm=self.arm[index],
+            sky=None if self.sky is None else self.sky[index],
+            correlation=None if self.correlation is None else self.correlation[index],
             exposures=tuple(self.exposures[i] for i in index),
         )

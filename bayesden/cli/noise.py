@@ -8,11 +8,21 @@ import typer
 
 from ..errors import InputError
 from .console import complain, describe, progress, say, show_table
-from .options import GridOption, MaskPolicy, MaskPolicyOption, NoiseKind, SeedOption, check_output, make_grid
+from .options import (
+    GridOption,
+    MaskPolicy,
+    MaskPolicyOption,
+    NoiseKind,
+    SeedOption,
+    check_folder,
+    check_output,
+    make_grid,
+)
+from .plot import FIGURES
 
 if TYPE_CHECKING:
     from ..spectrum import Grid, Observation
-    from ..train.noise import NoiseSamples
+    from ..train.noise import NoiseSamples, ScaleProfile
     from ..train.noise_models import NoiseScore
 
 __all__ = ["fit_noise", "show_scale"]
@@ -34,6 +44,10 @@ def fit_noise(
     compare: Annotated[
         bool, typer.Option("--compare/--no-compare", help="Compare with simpler noise models (takes a few minutes).")
     ] = True,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Draw the noise's scale over the pipeline's, by arm and wavelength."),
+    ] = None,
     grid: GridOption = "4000:9000:2048",
     mask_policy: MaskPolicyOption = MaskPolicy.AND,
 ) -> int:
@@ -44,6 +58,8 @@ def fit_noise(
     from ..train.workflow import held_out_noise
 
     check_output(out, ".safetensors")
+    if plot is not None:
+        _check_figure(plot)
     used, parts = _read(files, make_grid(grid), mask_policy.value, context.obj["debug"])
     if not parts:
         raise InputError(f"fit-noise: expected at least one file with two exposures or more, got none in {len(files)}")
@@ -57,6 +73,9 @@ def fit_noise(
     save_part("noise", noise, out, _card(used, {"kind": kind.value, "seed": seed, "grid": grid}, scores))
     say(f"{kind.value} noise flow of {len(samples)} exposures of {len(set(samples.star))} stars written to {out}")
     show_scale(scores["noise_scale_over_pipeline"])
+    _show_profiles(train.scale_profile(noise, samples, bins=10))
+    if plot is not None:
+        _plot(train.scale_profile(noise, samples), f"{len(samples)} exposures of {len(set(samples.star))} stars", plot)
     if compare and len(parts) < 2 and len(samples) < 3:
         say("no comparison: it needs two stars, or one with three exposures")
     elif compare:
@@ -97,6 +116,26 @@ def show_scale(ratios: dict[str, float]) -> None:
     """Print the flow's scale over the pipeline's."""
     arms = ", ".join(f"{arm} {ratio:.3f}" for arm, ratio in ratios.items())
     say(f"noise scale over the pipeline's, median by arm: {arms}")
+
+
+def _check_figure(path: Path) -> None:
+    if path.suffix.lower() not in FIGURES:
+        raise InputError(f"--plot: expected a name that ends in {', '.join(FIGURES)}, got {path}")
+    check_folder(path.parent)
+
+
+def _show_profiles(profiles: dict[str, "ScaleProfile"]) -> None:
+    """Print the same by arm and wavelength."""
+    columns = [{round(w): f"{s:.3f}" for w, s in zip(p.wavelength, p.scale, strict=True)} for p in profiles.values()]
+    middles = sorted({w for column in columns for w in column})
+    show_table(("Angstrom", *profiles), [(f"{w}", *(column.get(w, "") for column in columns)) for w in middles])
+
+
+def _plot(profiles: dict[str, "ScaleProfile"], title: str, path: Path) -> None:
+    from ..report import save_figure
+    from ..report.noise_scale import plot_noise_scale
+
+    say(f"noise scale drawn to {save_figure(plot_noise_scale(profiles, title), path)}")
 
 
 def _show(table: dict[str, list["NoiseScore"]]) -> None:

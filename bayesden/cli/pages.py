@@ -163,8 +163,11 @@ is better), beside that of simpler models: independent Gaussian and Student-t no
 student), a Gaussian autoregression (gaussian-ar), a masked autoregressive flow (maf), and the published model
 (kang2021). With two stars or more each star in turn is left out; with one, its last exposures are.
 
-Printed too is the ratio of its scale to the pipeline's, for each arm. Below 1, the pipeline overestimates the errors, or
-resampling has averaged noise out.
+The flow knows of each pixel the pipeline's error, the star's signal-to-noise ratio, how resampling has correlated it, and
+the sky if the file has it.
+
+Printed too is the ratio of its scale to the pipeline's, for each arm, and by wavelength; --plot draws it. Below 1, the
+pipeline overestimates the errors.
 
 A FILE that cannot be used, or has one exposure only, is named on standard error, and the others are used. An output
 file that exists is replaced.
@@ -173,6 +176,7 @@ Examples:
 
 \b
   bayesden fit-noise spec-*.fits --out noise.safetensors
+  bayesden fit-noise spec-*.fits --no-compare --plot noise.png
   bayesden fit-noise spec-*.fits --kind kang2021 --no-compare
 
 Exit status: 0 all done; 1 some files could not be used; 2 the command, or none of the files, could be used.""",

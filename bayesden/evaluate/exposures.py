@@ -146,7 +146,7 @@ def predict(
         gain = (c.unsqueeze(1) @ basis)[:, 0].exp()
         mean, spread = gain * flux, (gain * sigma / ratio).square()
         ivar = 1 / (1 / data.ivar.clamp_min(1e-30) + spread) if noise.kind == "robust" else data.ivar
-        return noise.linearize(data.flux - mean, torch.where(mask, 0.0, ivar), mask), mean
+        return noise.linearize(data.flux - mean, torch.where(mask, 0.0, ivar), mask, data.context), mean
 
     log_density, local = _integrate(at, basis, widths)
     good = local.weight > 0

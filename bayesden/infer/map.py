@@ -59,7 +59,7 @@ class _White:
 
     dof: float = 4.0
 
-    def linearize(self, eps: Tensor, ivar: Tensor, mask: Tensor) -> "_White.Local":
+    def linearize(self, eps: Tensor, ivar: Tensor, mask: Tensor, context: Tensor | None = None) -> "_White.Local":
         root = ivar.sqrt()
         xi = eps * root
         weight = torch.where(mask, 0.0, (self.dof + 1) / (self.dof + xi * xi))

@@ -167,7 +167,7 @@ class Newton:
         mean, seen = model.exposed(data, at, star)
         gain = model.gain(data, at.amplitude, at.calibration).expand_as(data.flux)
         own = _own_tangents(model, data, star, seen, terms)
-        local = self.noise.linearize(data.flux - mean, data.ivar, data.mask)
+        local = self.noise.linearize(data.flux - mean, data.ivar, data.mask, data.context)
         slope, shifts = gain * local.score, model.nuisance.shifts(model.centred(data, at.calibration))
         total = slope.sum(1)
         if shifts is not None:  # exact for the gradient; the curvature takes the star as unshifted

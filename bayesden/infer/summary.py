@@ -81,7 +81,7 @@ def summarise(
     flux, sigma, prior = _mix(model, normals)
     likeliest = normals.take(normals.log_evidence.argmax().reshape(1))
     mean = model.gain(data, at.amplitude, at.calibration) * model.star(at).unsqueeze(1)
-    local = model.noise.linearize(data.flux - mean, data.ivar, data.mask)
+    local = model.noise.linearize(data.flux - mean, data.ivar, data.mask, data.context)
     residual = torch.where(local.weight > 0, local.xi, torch.nan)[0, : observation.n_exposures].double().cpu().numpy()
     fraction = (sigma / prior).clamp_max(1.0).double().cpu().numpy()
     flags = set() if bool(fit.converged[0]) else {"NOT_CONVERGED"}

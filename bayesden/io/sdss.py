@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..spectrum import ARM_BLUE, ARM_RED, Exposure, Grid, Observation
 from .files import is_table, open_fits
-from .resample import resample_arrays
+from .resample import overlap_matrix, resample_arrays, resampling_correlation
 from .sppixmask import BAD, MASK_POLICIES
 
 __all__ = ["read_sdss"]
@@ -48,6 +48,7 @@ class _Spectrum:
     flux: NDArray
     ivar: NDArray
     bad: NDArray
+    sky: NDArray  # 0 where the file does not say
 
 
 def read_sdss(path: str | Path, *, grid: Grid | None = None, mask_policy: str = "and") -> Observation:
@@ -92,13 +93,12 @@ def read_sdss(path: str | Path, *, grid: Grid | None = None, mask_policy: str = 
             raise InputError(f"{path}: expected vacuum wavelengths, got VACUUM = F in the primary header")
         unit = str(hdus[0].header.get("BUNIT", FLUX_UNIT)).strip() or FLUX_UNIT
     joined = _join(path, spectra, grid)
-    flux, ivar, mask, arm = (np.stack(values) for values in zip(*(row for _, row in joined), strict=True))
+    rows = {key: np.stack([values[key] for _, values in joined]) for key in joined[0][1]}
+    if not rows["sky"].any():
+        del rows["sky"]
     return Observation(
         wavelength=grid.wavelength,
-        flux=flux,
-        ivar=ivar,
-        mask=mask,
-        arm=arm,
+        **rows,
         exposures=tuple(exposure for exposure, _ in joined),
         name=path.name.removesuffix(".gz").removesuffix(".fits") or path.name,
         flux_unit=unit,
@@ -176,40 +176,53 @@ def _spectrum(path: Path, hdus: fits.HDUList, number: int, policy: str, *, name:
     mask = columns.get("mask") if mask is None and policy != "none" else mask
     if mask is not None:
         bad |= (np.asarray(data[mask]).astype(np.int64) & BAD) != 0
+    sky = np.asarray(data[columns["sky"]], np.float64) if "sky" in columns else np.zeros(flux.shape)
     # SDSS-I wrote its blue cameras in the order of the CCD, from red to blue.
     if hdus[2:3] and hdus[2].name.upper() == "SPECOBJ" and number > 1 and (np.diff(loglam) < 0).all():
-        flux, loglam, ivar, bad = (array[::-1].copy() for array in (flux, loglam, ivar, bad))
+        flux, loglam, ivar, bad, sky = (array[::-1].copy() for array in (flux, loglam, ivar, bad, sky))
     with np.errstate(over="ignore"):
         wavelength = 10.0**loglam
     try:
         native = Grid(wavelength)
     except InputError as error:
         raise InputError(f"{where}: column '{columns['loglam']}': {error}") from None
-    return _Spectrum(name=name, native=native, flux=flux, ivar=ivar, bad=bad, **identity)
+    sky = np.where(np.isfinite(sky), sky, 0.0) if sky.shape == flux.shape else np.zeros(flux.shape)
+    return _Spectrum(name=name, native=native, flux=flux, ivar=ivar, bad=bad, sky=sky, **identity)
 
 
-def _join(path: Path, spectra: list[_Spectrum], grid: Grid) -> list[tuple[Exposure, tuple[NDArray, ...]]]:
+def _join(path: Path, spectra: list[_Spectrum], grid: Grid) -> list[tuple[Exposure, dict[str, NDArray]]]:
     """Resample every arm, and join the arms of each exposure by inverse variance."""
     exposures: dict[tuple, list[_Spectrum]] = {}
     for spectrum in sorted(spectra, key=lambda s: (s.key, s.arm or 0)):
         exposures.setdefault(spectrum.key, []).append(spectrum)
     joined = []
     for arms in exposures.values():
-        total, weight, bits = np.zeros(grid.size), np.zeros(grid.size), np.zeros(grid.size, np.uint8)
-        for spectrum in arms:
-            values = (spectrum.flux[None], spectrum.ivar[None], spectrum.bad[None])
-            flux, ivar, mask = (value[0] for value in resample_arrays(spectrum.native, *values, grid))
-            total += flux * ivar
-            weight += ivar
-            bits |= np.where(mask, 0, _arm_bits(spectrum.arm, grid)).astype(np.uint8)
-        good = weight > 0
-        if good.any():
-            flux = np.where(good, total / np.where(good, weight, 1.0), 0.0)
-            exposure = Exposure(arms[0].exposure, tuple(spectrum.name for spectrum in arms))
-            joined.append((exposure, (flux, weight, ~good, bits)))
+        values = _merge(arms, grid)
+        if not values["mask"].all():
+            joined.append((Exposure(arms[0].exposure, tuple(spectrum.name for spectrum in arms)), values))
     if not joined:
         raise InputError(f"{path}: {_why_empty(spectra, grid)}")
     return joined
+
+
+def _merge(arms: list[_Spectrum], grid: Grid) -> dict[str, NDArray]:
+    """The arms of one exposure on the grid, joined by inverse variance, as arguments of `Observation`."""
+    flux, weight, sky, covariance = (np.zeros(grid.size) for _ in range(4))
+    bits = np.zeros(grid.size, np.uint8)
+    for spectrum in arms:
+        native, noise = spectrum.native, (spectrum.ivar[None], spectrum.bad[None])
+        resampled = resample_arrays(native, spectrum.flux[None], *noise, grid)
+        mean, ivar, mask = (value[0] for value in resampled)
+        flux += mean * ivar
+        weight += ivar
+        sky += ivar * (overlap_matrix(native, grid) @ spectrum.sky)
+        correlation = resampling_correlation(native, *noise, grid, resampled[1])[0]
+        covariance[1:] += correlation[1:] * np.sqrt(ivar[1:] * ivar[:-1])  # of the weighted sums
+        bits |= np.where(mask, 0, _arm_bits(spectrum.arm, grid)).astype(np.uint8)
+    safe = np.where(weight > 0, weight, 1.0)
+    covariance[1:] /= np.sqrt(safe[1:] * safe[:-1])
+    values = {"flux": flux / safe, "ivar": weight, "mask": ~(weight > 0), "arm": bits}
+    return values | {"sky": sky / safe, "correlation": covariance}
 
 
 def _arm_bits(arm: int | None, grid: Grid) -> NDArray:

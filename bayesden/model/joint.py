@@ -31,8 +31,10 @@ from ..errors import InputError
 from ..spectrum import ARM_BLUE, ARM_RED, Grid, Observation
 from .agreement import agreement, mean_of_agreeing, rough_scale, shares, two_armed
 from .class_prior import ClassPrior
+from .cosmic_rays import without_cosmic_rays
 from .generator import Generator
 from .latent_prior import LatentPrior
+from .noise_context import CHANNELS, noise_context
 from .noiseflow import NoiseFlow
 from .nuisance import Nuisance, PixelShift
 from .rest_frame import RestFrame
@@ -50,6 +52,7 @@ class Data:
         share: Share of each exposure in the star's calibration, shape :math:`(B, E)`; zero for spectra with one exposure
             and for exposures that a spectrum lacks: those have no calibration terms.
         scale: The flux that counts as 1, shape :math:`(B,)`, in each observation's unit; about mean |flux|.
+        context: What else is known of the noise (`noise_context.py`), shape :math:`(B, E, C, D)`; None if nothing.
         side: +1 in the blue arm, -1 in the red one, 0 in both or unknown, :math:`(B, E, D)`; None if all are unknown.
     """
 
@@ -58,11 +61,12 @@ class Data:
     mask: Tensor
     share: Tensor
     scale: Tensor
+    context: Tensor | None = None
     side: Tensor | None = None
 
     @classmethod
     def stack(cls, observations: Sequence[Observation], device: str | torch.device = "cpu") -> "Data":
-        """Put observations on one grid into tensors.
+        """Put observations on one grid into tensors; pixels that a cosmic ray has hit are masked (`cosmic_rays.py`).
 
         Raises:
             InputError: if their grids differ.
@@ -71,19 +75,22 @@ class Data:
         for obs in observations:
             if not np.array_equal(obs.wavelength, first.wavelength):
                 raise InputError(f"{obs.name}: expected the wavelength grid of {first.name}, got another")
+        observations = [without_cosmic_rays(obs) for obs in observations]
         shape = (len(observations), max(obs.n_exposures for obs in observations), first.wavelength.size)
+        context = np.zeros((*shape[:2], len(CHANNELS), shape[2]), np.float32)
         flux, ivar, side = np.zeros((3, *shape), np.float32)
         share = np.zeros(shape[:2], np.float32)
         trust = [agreement(obs.flux, obs.ivar) for obs in observations]
         scale = np.array([rough_scale(o.flux, o.ivar, t) for o, t in zip(observations, trust, strict=True)])
         for b, obs in enumerate(observations):
-            # what is beyond is an outlier whatever its value; its square must still be a float32
+            # beyond is an outlier whatever its value; its square must still be a float32
             flux[b, : obs.n_exposures] = np.clip(obs.flux / scale[b], -1e6, 1e6)
             ivar[b, : obs.n_exposures] = np.minimum(obs.ivar * scale[b] ** 2, 1e12)
             share[b, : obs.n_exposures] = shares(obs.ivar, trust[b])
+            context[b, : obs.n_exposures] = noise_context(obs)
             side[b, : obs.n_exposures] = (obs.arm == ARM_BLUE).astype(np.float32) - (obs.arm == ARM_RED)
-        tensors = [torch.from_numpy(a).to(device) for a in (flux, ivar, ivar <= 0, share, scale)]
-        return cls(*tensors, side=torch.from_numpy(side).to(device) if side.any() else None)
+        tensors = [torch.from_numpy(a).to(device) for a in (flux, ivar, ivar <= 0, share, scale, context)]
+        return cls(*tensors, torch.from_numpy(side).to(device) if side.any() else None)
 
     def take(self, rows: Tensor | slice) -> "Data":
         """The spectra at an index, with repetition where it repeats."""
@@ -275,7 +282,7 @@ class SpectrumModel(nn.Module):
     def log_likelihood(self, data: Data, at: Parameters) -> Tensor:
         r"""Log-density of every pixel, 0 where it does not count, shape :math:`(B, E, D)`."""
         mean, _ = self.exposed(data, at, self.star(at))
-        return self.noise.log_prob(data.flux - mean, data.ivar, data.mask)
+        return self.noise.log_prob(data.flux - mean, data.ivar, data.mask, data.context)
 
     def log_joint(self, data: Data, at: Parameters) -> Tensor:
         r"""Log joint density of data and parameters, in units where each spectrum's scale is 1; shape :math:`(B,)`."""
@@ -309,7 +316,7 @@ class SpectrumModel(nn.Module):
             at = Parameters(z, amplitude, calibration, label, detail, foreground)
             star = self.star(at)
             mean, _ = self.exposed(data, at, star)
-            pyro.sample("y", _Exposures(self.noise, mean, data.ivar, data.mask), obs=data.flux)
+            pyro.sample("y", _Exposures(self.noise, mean, data), obs=data.flux)
         return amplitude.exp().unsqueeze(-1) * star
 
 
@@ -337,14 +344,13 @@ class _Exposures(dist.TorchDistribution):
     support = constraints.independent(constraints.real, 2)
     arg_constraints: dict = {}  # noqa: RUF012 -- torch's protocol
 
-    def __init__(self, noise: NoiseFlow, mean: Tensor, ivar: Tensor, mask: Tensor) -> None:
+    def __init__(self, noise: NoiseFlow, mean: Tensor, data: Data) -> None:
         super().__init__(mean.shape[:-2], mean.shape[-2:], validate_args=False)
-        self.noise, self.centre, self.ivar, self.bad = noise, mean, ivar, mask
+        self.noise, self.centre, self.ivar, self.bad, self.context = noise, mean, data.ivar, data.mask, data.context
 
     def log_prob(self, value: Tensor) -> Tensor:
-        return self.noise.log_prob(value - self.centre, self.ivar, self.bad).sum((-2, -1))
+        return self.noise.log_prob(value - self.centre, self.ivar, self.bad, self.context).sum((-2, -1))
 
     def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
         shape = (*sample_shape, *self.centre.shape)
-        noise = self.noise.sample(self.ivar.expand(shape), self.bad.expand(shape), generator=None)
-        return self.centre + noise
+        return self.centre + self.noise.sample(*(x.expand(shape) for x in (self.ivar, self.bad)), self.context)

@@ -42,6 +42,7 @@ def linearize_block(
     ivar: Tensor,
     bad: Tensor,
     counted: Tensor,
+    context: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     r"""The parts of a `Linearization` for rows of pixels.
 
@@ -53,6 +54,7 @@ def linearize_block(
         ivar: Inverse variances, shape :math:`(N, D)`.
         bad: Not observed, shape :math:`(N, D)`.
         counted: In the likelihood, shape :math:`(N, D)`.
+        context: What else is known, shape :math:`(N, C, D)`.
 
     Returns:
         Log-density, score, xi and weight, each :math:`(N, D)`, and the band, :math:`(K + 1, N, D)`.
@@ -60,7 +62,7 @@ def linearize_block(
     k = net.window
     white, unit = net.whiten(eps, ivar, bad)
     seen, slope = net.predecessors(white)
-    x = net.inputs(seen, ivar, bad)
+    x = net.inputs(seen, ivar, bad, context)
     a1, a2, raw = net.layers(x)
     mu, alpha = net.bound(raw)
     mu, alpha = net.with_edge(mu.view_as(eps), alpha.view_as(eps))

@@ -6,7 +6,7 @@ It has no flow in it, so that its closed-form derivatives can be read, and teste
 import torch
 from torch import Tensor, nn
 
-__all__ = ["LocalNetwork", "shift"]
+__all__ = ["LocalNetwork", "counted", "shift"]
 
 CONTEXT_GAIN = 3.0  # neighbouring errors differ by tens of percent: brings the second channel to order one
 
@@ -23,6 +23,24 @@ def shift(x: Tensor, k: int) -> Tensor:
     return out
 
 
+def counted(mask: Tensor, window: int) -> Tensor:
+    r"""Which pixels enter the likelihood (equation 15): they and their K predecessors, as far as there are any.
+
+    Of the first K pixels, which have no conditional, each counts if it is observed itself.
+
+    Arguments:
+        mask: True where bad, shape :math:`(\dots, D)`.
+        window: K.
+
+    Returns:
+        Shape :math:`(\dots, D)`, boolean.
+    """
+    size, bad = mask.shape[-1], mask.clone()
+    for j in range(1, window + 1):
+        bad[..., window:] |= mask[..., window - j : size - j]
+    return ~bad
+
+
 def _squash(x: Tensor) -> Tensor:
     r"""The smooth :math:`x / \sqrt{1 + x^2}`, within (-1, 1): a sigmoid at a third of the price of tanh."""
     return x * torch.rsqrt(1.0 + x * x)
@@ -37,16 +55,27 @@ class LocalNetwork(nn.Module):
     r"""Features of a local group of pixels, two layers, two heads :math:`\mu_d, \alpha_d` (Kang et al. 2021, figure 2).
 
     The first layer is a convolution of kernel :math:`K` over the preceding pixels, written as a matrix product over
-    shifted copies. The arguments are those of `NoiseFlow`.
+    shifted copies. The arguments are those of `NoiseFlow`; `context` is the number of channels.
     """
 
     def __init__(
-        self, kind: str, window: int, channels: int, hidden: int, squash: float, mu_bound: float, alpha_bound: float
+        self,
+        kind: str,
+        window: int,
+        channels: int,
+        hidden: int,
+        squash: float,
+        mu_bound: float,
+        alpha_bound: float,
+        profile: bool = True,
+        context: int = 0,
     ) -> None:
         super().__init__()
         self.robust = kind == "robust"
         self.window, self.squash, self.mu_bound, self.alpha_bound = window, squash, mu_bound, alpha_bound
-        self.first = nn.Linear(3 * window if self.robust else window, channels)
+        self.context = context
+        self.profile = profile and self.robust
+        self.first = nn.Linear((3 * window if self.profile else window) + context, channels)
         self.second = nn.Linear(channels, hidden)
         self.heads = nn.Linear(hidden, 2)  # mu, alpha
         nn.init.zeros_(self.heads.weight)
@@ -71,7 +100,7 @@ class LocalNetwork(nn.Module):
 
     def error_profile(self, ivar: Tensor, bad: Tensor) -> list[Tensor]:
         r"""The second channel, :math:`\tanh\log(\sigma_{d-k}/\sigma_d)`, k = K..1 and -1..-K; 0 where either is bad."""
-        if not self.robust:
+        if not self.profile:
             return []
         ivar = torch.where(bad, 0.0, ivar)
         before, after = [], []
@@ -84,9 +113,10 @@ class LocalNetwork(nn.Module):
             after.append(nn.functional.pad(-ratio, (0, k)))
         return before[::-1] + after
 
-    def inputs(self, seen: Tensor, ivar: Tensor, bad: Tensor) -> Tensor:
-        """The first layer's inputs, features x pixels: predecessors k = K..1, then the error profile."""
+    def inputs(self, seen: Tensor, ivar: Tensor, bad: Tensor, context: Tensor | None = None) -> Tensor:
+        """The first layer's inputs, features x pixels: predecessors k = K..1, the error profile, the context if known."""
         rows = [shift(seen, k) for k in range(self.window, 0, -1)] + self.error_profile(ivar, bad)
+        rows += [] if context is None else context.unbind(1)
         return torch.stack(rows).flatten(1)
 
     def activation(self, x: Tensor) -> Tensor:
@@ -98,8 +128,8 @@ class LocalNetwork(nn.Module):
         return _squash_slope(x) if self.robust else (x > 0).to(x.dtype)
 
     def layers(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Both layers before their activation, and the raw heads; features x pixels, as `x`."""
-        a1 = torch.addmm(self.first.bias[:, None], self.first.weight, x)
+        """Both layers before their activation, and the raw heads; features x pixels, as `x`, whose last may be left out."""
+        a1 = torch.addmm(self.first.bias[:, None], self.first.weight[:, : len(x)], x)
         a2 = torch.addmm(self.second.bias[:, None], self.second.weight, self.activation(a1))
         return a1, a2, torch.addmm(self.heads.bias[:, None], self.heads.weight, self.activation(a2))
 
@@ -124,18 +154,21 @@ class LocalNetwork(nn.Module):
         mu = torch.cat([self.edge_mu.expand(shape), mu[..., self.window :]], -1)
         return mu, torch.cat([self.edge_alpha.expand(shape), alpha[..., self.window :]], -1)
 
-    def conditionals(self, white: Tensor, ivar: Tensor, bad: Tensor) -> tuple[Tensor, Tensor]:
+    def conditionals(
+        self, white: Tensor, ivar: Tensor, bad: Tensor, context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         r"""Location and log-scale of each pixel given its predecessors.
 
         Arguments:
             white: Residuals as `whiten` gives them, shape :math:`(N, D)`.
             ivar: Inverse variances, shape :math:`(N, D)`.
             bad: Not observed, shape :math:`(N, D)`.
+            context: What else is known, shape :math:`(N, C, D)`.
 
         Returns:
             mu and alpha, each :math:`(N, D)`, in the unit of `white`.
         """
-        raw = self.layers(self.inputs(self.predecessors(white)[0], ivar, bad))[-1]
+        raw = self.layers(self.inputs(self.predecessors(white)[0], ivar, bad, context))[-1]
         mu, alpha = self.bound(raw)
         return self.with_edge(mu.view_as(white), alpha.view_as(white))
 

@@ -13,9 +13,10 @@ where :math:`\mu_d, \alpha_d` depend on the :math:`K` preceding pixels only, and
   of the convolution's :math:`D - K + 1` columns it is the last that no pixel can use.) Its :math:`\alpha` is unbounded
   there, and one cosmic ray outside of the training range then costs thousands of nats; the clamp `alpha_bound` is ours.
 - `robust`: on residuals whitened by the pipeline, :math:`u_d = \sigma_d^{-1}`, with Student-t :math:`f`, bounded and
-  smooth :math:`\mu` and :math:`\alpha`, squashed predecessors, and the pipeline's error profile around the pixel,
+  smooth :math:`\mu` and :math:`\alpha`, squashed predecessors, and, as an option, the pipeline's errors around the pixel,
   :math:`\tanh\log(\sigma_{d \pm k}/\sigma_d)`, as a second channel. It sees ratios of errors only, so its density is
-  exactly equivariant under a change of the flux unit. The first :math:`K` pixels share one scale.
+  exactly equivariant under a change of the flux unit. The first :math:`K` pixels share one scale. Further inputs may be
+  the channels of `noise_context.py`: the star's signal-to-noise ratio, the correlation by resampling, the sky.
 
 References:
     Kang, He & Zhang (2021), section 3.4, equations 11 to 15.
@@ -23,6 +24,7 @@ References:
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from nflows.distributions.base import Distribution
@@ -37,7 +39,8 @@ from torch.nn.functional import softplus
 
 from ..errors import InputError
 from .linearization import Linearization, linearize_block
-from .local_network import LocalNetwork
+from .local_network import LocalNetwork, counted
+from .noise_context import CHANNELS
 
 __all__ = ["KINDS", "Linearization", "LocalAutoregressive", "NoiseFlow", "StudentT", "window_maf"]
 
@@ -46,12 +49,7 @@ BLOCK = 32768  # pixels at a time on a CPU, so that the hidden layers stay near 
 
 
 class StudentT(Distribution):
-    r"""Independent Student-t variables of unit scale that share one learned :math:`\nu > 2`.
-
-    Arguments:
-        size: Number of variables :math:`D`.
-        nu: Initial degrees of freedom.
-    """
+    r"""D = `size` independent Student-t variables of unit scale that share one learned :math:`\nu > 2`, `nu` at first."""
 
     def __init__(self, size: int, nu: float = 6.0) -> None:
         super().__init__()
@@ -91,7 +89,8 @@ class StudentT(Distribution):
 class LocalAutoregressive(Transform):
     r"""From noise :math:`\epsilon` to independent :math:`\xi`, each made of its pixel and the :math:`K` before.
 
-    The context of `forward` and `inverse` is the inverse variance :math:`(N, D)` (`robust`) or None (`kang2021`).
+    The context of `forward` and `inverse` is None (`kang2021`), or the inverse variance, :math:`(N, D)`, or that and the
+    channels of `noise_context` behind it, :math:`(N, 1 + C, D)` (`robust`).
 
     Arguments:
         network: Location and log-scale of each pixel.
@@ -101,30 +100,33 @@ class LocalAutoregressive(Transform):
         super().__init__()
         self.network = network
 
-    def _context(self, inputs: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _context(self, inputs: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
         if context is None and self.network.robust:
             raise InputError("noise flow of kind robust: expected the inverse variance as context, got None")
-        ivar = torch.ones_like(inputs) if context is None else context
-        return ivar, ~(ivar > 0)
+        ivar, further = torch.ones_like(inputs) if context is None else context, None
+        if ivar.ndim == 3:
+            ivar, further = ivar[:, 0], ivar[:, 1:] if self.network.context else None
+        return ivar, ~(ivar > 0), further
 
     def forward(self, inputs: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         r"""Noise :math:`(N, D)` to independent residuals, and the log-determinant of each row."""
-        ivar, bad = self._context(inputs, context)
+        ivar, bad, further = self._context(inputs, context)
         white, unit = self.network.whiten(inputs, ivar, bad)
-        mu, alpha = self.network.conditionals(white, ivar, bad)
+        mu, alpha = self.network.conditionals(white, ivar, bad, further)
         return (white - mu) * torch.exp(-alpha), (unit.log() - alpha).sum(-1)
 
     def inverse(
         self, inputs: Tensor, context: Tensor | None = None, bad: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Independent residuals to noise, one pixel after the other; zero where `bad`."""
-        ivar, unusable = self._context(inputs, context)
+        ivar, unusable, further = self._context(inputs, context)
         bad = unusable if bad is None else bad | unusable
         net, rows, size = self.network, *inputs.shape
         k, static = net.window, net.first.bias.expand(size, rows, -1)
-        profile = net.error_profile(ivar, bad)
-        if profile:
-            static = static + torch.einsum("fnd,cf->dnc", torch.stack(profile), net.first.weight[:, k:])
+        known = net.error_profile(ivar, bad) + ([] if further is None else list(further.unbind(1)))
+        if known:
+            weight = net.first.weight[:, k : k + len(known)]
+            static = static + torch.einsum("fnd,cf->dnc", torch.stack(known), weight)
         seen = [torch.zeros_like(inputs[:, 0])] * k
         whites, alphas = [], []
         for d in range(size):
@@ -154,6 +156,8 @@ class NoiseFlow(nn.Module):
         squash: Whitened residuals enter the network as :math:`w / \sqrt{1 + (w/c)^2}`; this is :math:`c` (`robust`).
         mu_bound: Largest :math:`|\mu|`, in units of the pipeline's sigma (`robust`).
         alpha_bound: Largest :math:`|\alpha|`, by default 2 for `robust` and 7 for `kang2021`; 0 for none, as published.
+        profile: Whether the errors around a pixel are an input (`robust`). They tell the noise, but lines of the star as well.
+        context: Names of the channels that it is conditioned on: none, or `CHANNELS` of `noise_context.py` (`robust`).
 
     Raises:
         InputError: if the kind is not known or a number is out of range.
@@ -176,6 +180,8 @@ class NoiseFlow(nn.Module):
         squash: float = 4.0,
         mu_bound: float = 3.0,
         alpha_bound: float | None = None,
+        profile: bool = True,
+        context: Sequence[str] = (),
     ) -> None:
         super().__init__()
         if kind not in KINDS:
@@ -187,12 +193,18 @@ class NoiseFlow(nn.Module):
         if not (squash > 0 and mu_bound > 0 and alpha_bound >= 0) or (kind == "robust" and alpha_bound == 0):
             came = f"squash {squash}, mu_bound {mu_bound}, alpha_bound {alpha_bound}"
             raise InputError(f"noise flow: expected positive bounds, got {came}")
+        if context and (tuple(context) != CHANNELS or kind != "robust"):
+            wanted, came = ", ".join(CHANNELS), f"{', '.join(context)} for {kind}"
+            raise InputError(f"noise flow: context: expected none, or {wanted} for robust, got {came}")
         self.kind, self.size, self.window = kind, size, window
         shape = {"window": window, "channels": channels, "hidden": hidden}
         bounds = {"squash": squash, "mu_bound": mu_bound, "alpha_bound": alpha_bound}
         self.config = {"kind": kind, "size": size, **shape, **bounds}
+        self.config |= ({} if profile else {"profile": False}) | ({"context": list(context)} if context else {})
         base = StudentT(size) if kind == "robust" else StandardNormal([size])
-        self.flow = Flow(LocalAutoregressive(LocalNetwork(kind, **shape, **bounds)), base)
+        self.flow = Flow(
+            LocalAutoregressive(LocalNetwork(kind, **shape, **bounds, profile=profile, context=len(context))), base
+        )
 
     @property
     def network(self) -> LocalNetwork:
@@ -219,51 +231,48 @@ class NoiseFlow(nn.Module):
         return -0.5 * xi * xi - 0.5 * math.log(2 * math.pi)
 
     def counted(self, mask: Tensor) -> Tensor:
-        r"""Which pixels enter the likelihood (equation 15): they and their K predecessors, as far as there are any.
+        """Which pixels enter the likelihood: see `counted`."""
+        return counted(mask, self.window)
 
-        Of the first K pixels, which have no conditional, each counts if it is observed itself.
-
-        Arguments:
-            mask: True where bad, shape :math:`(\dots, D)`.
-
-        Returns:
-            Shape :math:`(\dots, D)`, boolean.
-        """
-        k, size = self.window, mask.shape[-1]
-        bad = mask.clone()
-        for j in range(1, k + 1):
-            bad[..., k:] |= mask[..., k - j : size - j]
-        return ~bad
-
-    def _prepare(self, eps: Tensor, ivar: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _prepare(
+        self, eps: Tensor, ivar: Tensor, mask: Tensor, context: Tensor | None
+    ) -> tuple[torch.Size, tuple[Tensor, Tensor, Tensor, Tensor | None]]:
+        """The common shape, and eps, ivar, mask (N, D) and context (N, C, D), as far as the flow has a use for it."""
         eps, ivar, mask = torch.broadcast_tensors(eps, ivar, mask)
-        if eps.shape[-1] != self.size:
-            raise InputError(f"noise flow: expected {self.size} pixels, got {eps.shape[-1]}")
+        shape, count = eps.shape, self.network.context
+        if shape[-1] != self.size:
+            raise InputError(f"noise flow: expected {self.size} pixels, got {shape[-1]}")
+        if context is None or not count:
+            context = None
+        elif context.shape[-2:] != (count, self.size):
+            came = tuple(context.shape)
+            raise InputError(f"noise flow: context: expected shape (..., {count}, {self.size}), got {came}")
+        else:
+            context = context.expand(*shape[:-1], count, self.size).reshape(-1, count, self.size).to(eps.dtype)
         flat = (-1, self.size)
         ivar = ivar.reshape(flat).to(eps.dtype)
-        return eps.reshape(flat), ivar, mask.reshape(flat) | ~(ivar > 0)
+        return shape, (eps.reshape(flat), ivar, mask.reshape(flat) | ~(ivar > 0), context)
 
-    def log_prob(self, eps: Tensor, ivar: Tensor, mask: Tensor) -> Tensor:
+    def log_prob(self, eps: Tensor, ivar: Tensor, mask: Tensor, context: Tensor | None = None) -> Tensor:
         r"""Log-density of each pixel given its predecessors, per unit of `eps`.
 
         Arguments:
             eps: Residuals, shape :math:`(\dots, D)`, in flux units (mean absolute flux 1).
             ivar: Inverse variances, broadcastable to the same shape, in flux units to the power -2.
             mask: True where bad, broadcastable to the same shape. What stands there has no influence.
+            context: From `noise_context`, shape :math:`(\dots, C, D)`; None if not known. Only a flow with channels uses it.
 
         Returns:
             Shape :math:`(\dots, D)`; exactly 0 where a pixel does not count.
         """
-        shape = torch.broadcast_shapes(eps.shape, ivar.shape, mask.shape)
-        eps, ivar, bad = self._prepare(eps, ivar, mask)
+        shape, (eps, ivar, bad, known) = self._prepare(eps, ivar, mask, context)
         white, unit = self.network.whiten(eps, ivar, bad)
-        mu, alpha = self.network.conditionals(white, ivar, bad)
-        xi = (white - mu) * torch.exp(-alpha)
-        log_prob = self.log_density(xi) - alpha + unit.log()
+        mu, alpha = self.network.conditionals(white, ivar, bad, known)
+        log_prob = self.log_density((white - mu) * torch.exp(-alpha)) - alpha + unit.log()
         return torch.where(self.counted(bad), log_prob, 0.0).view(shape)
 
     @torch.no_grad()
-    def scale(self, eps: Tensor, ivar: Tensor, mask: Tensor) -> Tensor:
+    def scale(self, eps: Tensor, ivar: Tensor, mask: Tensor, context: Tensor | None = None) -> Tensor:
         r"""Half the width of the central 68.3 % of each pixel's noise given its predecessors.
 
         It is the standard deviation of a normal density; heavy tails hardly touch it.
@@ -273,15 +282,21 @@ class NoiseFlow(nn.Module):
         Returns:
             Shape :math:`(\dots, D)`, in flux units; NaN where a pixel does not count.
         """
-        shape = torch.broadcast_shapes(eps.shape, ivar.shape, mask.shape)
-        eps, ivar, bad = self._prepare(eps, ivar, mask)
+        shape, (eps, ivar, bad, known) = self._prepare(eps, ivar, mask, context)
         white, unit = self.network.whiten(eps, ivar, bad)
-        _, alpha = self.network.conditionals(white, ivar, bad)
+        _, alpha = self.network.conditionals(white, ivar, bad, known)
         spread = float(student_t.isf(normal.sf(1.0), self.nu))
         return torch.where(self.counted(bad), spread * torch.exp(alpha) / unit, torch.nan).view(shape)
 
     @torch.no_grad()
-    def sample(self, ivar: Tensor, mask: Tensor | None = None, *, generator: torch.Generator | None = None) -> Tensor:
+    def sample(
+        self,
+        ivar: Tensor,
+        mask: Tensor | None = None,
+        context: Tensor | None = None,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
         r"""Draw noise, one pixel after the other.
 
         A masked pixel gets 0, and its successors are drawn as if its residual were 0; those do not count in `log_prob`.
@@ -289,21 +304,23 @@ class NoiseFlow(nn.Module):
         Arguments:
             ivar: Inverse variances, shape :math:`(\dots, D)`.
             mask: True where bad, same shape; none by default.
+            context: As in `log_prob`.
             generator: Source of randomness, on the device of the parameters.
 
         Returns:
             Noise, shape :math:`(\dots, D)`, in flux units.
         """
-        eps = torch.zeros_like(ivar)
-        flat, values, bad = self._prepare(eps, ivar, torch.zeros_like(ivar, dtype=bool) if mask is None else mask)
+        mask = torch.zeros_like(ivar, dtype=bool) if mask is None else mask
+        shape, (eps, values, bad, known) = self._prepare(torch.zeros_like(ivar), ivar, mask, context)
         if self.kind == "robust":
-            xi = self.flow._distribution.draw(flat.shape, generator).to(flat.dtype)
+            xi = self.flow._distribution.draw(eps.shape, generator).to(eps.dtype)
         else:
-            xi = torch.randn(flat.shape, dtype=flat.dtype, device=flat.device, generator=generator)
-        return self.flow._transform.inverse(xi, values, bad)[0].view(ivar.shape)
+            xi = torch.randn(eps.shape, dtype=eps.dtype, device=eps.device, generator=generator)
+        values = values if known is None else torch.cat([values.unsqueeze(1), known], 1)
+        return self.flow._transform.inverse(xi, values, bad)[0].view(shape)
 
     @torch.no_grad()
-    def linearize(self, eps: Tensor, ivar: Tensor, mask: Tensor) -> Linearization:
+    def linearize(self, eps: Tensor, ivar: Tensor, mask: Tensor, context: Tensor | None = None) -> Linearization:
         r"""Log-density with its exact score and the band of :math:`\partial\xi/\partial\epsilon`, without autograd.
 
         Arguments as in `log_prob`.
@@ -311,23 +328,21 @@ class NoiseFlow(nn.Module):
         Returns:
             The expansion at `eps`.
         """
-        shape = torch.broadcast_shapes(eps.shape, ivar.shape, mask.shape)
-        eps, ivar, bad = self._prepare(eps, ivar, mask)
+        shape, (eps, ivar, bad, known) = self._prepare(eps, ivar, mask, context)
         rows = max(1, BLOCK // self.size) if eps.device.type == "cpu" else len(eps)
         out = [eps.new_empty(eps.shape) for _ in range(4)] + [eps.new_empty(self.window + 1, *eps.shape)]
         for i in range(0, len(eps), rows):
-            part = slice(i, i + rows)
-            for whole, block in zip(out, self._block(eps[part], ivar[part], bad[part]), strict=True):
-                whole[..., part, :] = block
+            here = slice(i, i + rows)
+            values = (eps[here], ivar[here], bad[here], self.counted(bad[here]), None if known is None else known[here])
+            block = linearize_block(self.network, self.log_density, self.nu, *values)
+            for whole, part in zip(out, block, strict=True):
+                whole[..., here, :] = part
         log_prob, score, xi, weight = (x.view(shape) for x in out[:4])
         return Linearization(log_prob, score, xi, weight, out[4].view(-1, *shape).movedim(0, -1))
 
-    def _block(self, eps: Tensor, ivar: Tensor, bad: Tensor) -> tuple[Tensor, ...]:
-        return linearize_block(self.network, self.log_density, self.nu, eps, ivar, bad, self.counted(bad))
-
 
 def window_maf(size: int, hidden: int = 16, layers: int = 2) -> Flow:
-    r"""A masked autoregressive flow on windows of `size` pixels, with a Student-t base: a yardstick for `NoiseFlow`.
+    r"""A masked autoregressive flow on windows :math:`(N, size)`, with a Student-t base: a yardstick for `NoiseFlow`.
 
     All its layers keep the pixels' order, so its last factor is the density of a pixel given those before it.
 
@@ -338,9 +353,6 @@ def window_maf(size: int, hidden: int = 16, layers: int = 2) -> Flow:
         size: Number of pixels in a window.
         hidden: Width of each layer's network.
         layers: Number of affine layers.
-
-    Returns:
-        The flow; its inputs have shape :math:`(N, size)`.
     """
     steps = [MaskedAffineAutoregressiveTransform(size, hidden, num_blocks=1) for _ in range(layers)]
     return Flow(CompositeTransform(steps), StudentT(size))

@@ -26,8 +26,9 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..spectrum import Observation
+from .noise_context import CHANNELS, noise_context
 
-__all__ = ["NoiseSamples", "residuals"]
+__all__ = ["NoiseSamples", "against_others", "residuals"]
 
 CALIBRATION_SD = 0.1  # prior of each coefficient of an exposure's calibration polynomial, about 1
 OUTLIER_SIGMA = 6.0
@@ -44,6 +45,7 @@ class NoiseSamples:
         mask: True where bad, shape :math:`(N, D)`.
         arm: Bits of the arms of each pixel, shape :math:`(N, D)`.
         star: The name of each exposure's star, :math:`N` of them.
+        context: What `noise_context` says of the pixels, shape :math:`(N, C, D)`; 0 if nothing is known.
     """
 
     wavelength: NDArray
@@ -52,6 +54,12 @@ class NoiseSamples:
     mask: NDArray
     arm: NDArray
     star: tuple[str, ...]
+    context: NDArray | None = None
+
+    def __post_init__(self) -> None:
+        if self.context is None:
+            shape = (len(self.star), len(CHANNELS), self.eps.shape[-1])
+            object.__setattr__(self, "context", np.zeros(shape, np.float32))
 
     def __len__(self) -> int:
         return len(self.star)
@@ -60,12 +68,16 @@ class NoiseSamples:
         """Some of the exposures, by index or boolean."""
         index = np.arange(len(self))[keep]
         arrays = (getattr(self, key)[index] for key in ("eps", "ivar", "mask", "arm"))
-        return NoiseSamples(self.wavelength, *arrays, tuple(self.star[i] for i in index))
+        return NoiseSamples(self.wavelength, *arrays, tuple(self.star[i] for i in index), self.context[index])
 
     def tensors(self, device: str = "cpu") -> tuple[Tensor, Tensor, Tensor]:
         """Noise, inverse variance (float32) and mask."""
         eps, ivar = (torch.tensor(x, dtype=torch.float32, device=device) for x in (self.eps, self.ivar))
         return eps, ivar, torch.tensor(self.mask, device=device)
+
+    def context_tensor(self, device: str = "cpu") -> Tensor:
+        """The context, float32."""
+        return torch.tensor(self.context, dtype=torch.float32, device=device)
 
     @classmethod
     def concatenate(cls, parts: Iterable["NoiseSamples"]) -> "NoiseSamples":
@@ -77,11 +89,20 @@ class NoiseSamples:
             if not np.array_equal(part.wavelength, parts[0].wavelength):
                 raise InputError(f"{part.star[0]}: expected the wavelength grid of {parts[0].star[0]}, got another")
         arrays = (np.concatenate([getattr(p, key) for p in parts]) for key in ("eps", "ivar", "mask", "arm"))
-        return cls(parts[0].wavelength, *arrays, sum((p.star for p in parts), ()))
+        context = np.concatenate([p.context for p in parts])
+        return cls(parts[0].wavelength, *arrays, sum((p.star for p in parts), ()), context)
 
 
-def _against_others(flux: NDArray, ivar: NDArray, usable: NDArray) -> tuple[NDArray, NDArray]:
-    """Each exposure against the mean of the usable others, scaled to its own variance, and where there are others."""
+def against_others(flux: NDArray, ivar: NDArray, usable: NDArray) -> tuple[NDArray, NDArray]:
+    """Each exposure against the mean of the usable others, scaled to its own variance, and where there are others.
+
+    Arguments:
+        flux, ivar: Shape :math:`(E, D)`.
+        usable: What may enter the others' mean, same shape.
+
+    Returns:
+        Noise and where it is known, each :math:`(E, D)`.
+    """
     weight = np.where(usable, ivar, 0.0)
     rest = weight.sum(0) - weight
     rest[rest <= 1e-9 * weight.sum(0)] = 0.0  # rounding of a sum with one term
@@ -98,7 +119,7 @@ def _outliers(flux: NDArray, ivar: NDArray, sigma: float) -> NDArray:
     """
     usable = ivar > 0
     for _ in range(len(flux) // 2):
-        eps, known = _against_others(flux, ivar, usable)
+        eps, known = against_others(flux, ivar, usable)
         z = np.where(known & usable, eps * np.sqrt(ivar), 0.0)
         score = np.abs(z) * np.where(z > 0, 1.0 + 1e-6, 1.0)
         hit = np.flatnonzero(score.max(0) > sigma)
@@ -141,9 +162,10 @@ def _star_residuals(obs: Observation, order: int | None, sigma: float) -> NoiseS
     if order is not None:
         ratio = _calibration(flux, ivar, obs.wavelength, order, sigma)
         flux, ivar = flux / ratio, ivar * ratio**2
-    eps, known = _against_others(flux, ivar, (ivar > 0) & ~_outliers(flux, ivar, sigma))
+    eps, known = against_others(flux, ivar, (ivar > 0) & ~_outliers(flux, ivar, sigma))
     names = (obs.name,) * obs.n_exposures
-    return NoiseSamples(obs.wavelength, eps, np.where(known, ivar, 0.0), ~known, obs.arm, names)
+    ivar, context = np.where(known, ivar, 0.0), np.where(known[:, None], noise_context(obs), 0.0)
+    return NoiseSamples(obs.wavelength, eps, ivar, ~known, obs.arm, names, context)
 
 
 def residuals(

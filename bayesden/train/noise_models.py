@@ -111,13 +111,13 @@ def _maf(train: NoiseSamples, k: int, seed: int, steps: int = 600, batch: int = 
     return log_density
 
 
-def _flow(kind: str) -> Callable[[NoiseSamples, int, int], LogDensity]:
+def _flow(kind: str, **config: bool) -> Callable[[NoiseSamples, int, int], LogDensity]:
     def fit(train: NoiseSamples, k: int, seed: int) -> LogDensity:
-        noise, _ = fit_noise(train, kind=kind, seed=seed, window=k)
+        noise, _ = fit_noise(train, kind=kind, seed=seed, window=k, **config)
 
         def log_density(samples: NoiseSamples) -> NDArray:
             with torch.no_grad():
-                return noise.log_prob(*samples.tensors())[:, k:].double().numpy()
+                return noise.log_prob(*samples.tensors(), samples.context_tensor())[:, k:].double().numpy()
 
         return log_density
 
@@ -131,6 +131,9 @@ MODELS: dict[str, Callable[[NoiseSamples, int, int], LogDensity]] = {
     "maf": _maf,  # nflows' masked autoregressive flow on windows, Student-t base
     "kang2021": _flow("kang2021"),
     "robust": _flow("robust"),
+    "robust-profile": _flow(
+        "robust", profile=True
+    ),  # reads the noise, and the star's lines, out of the pipeline's errors
 }
 
 

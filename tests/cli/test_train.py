@@ -124,6 +124,18 @@ def test_noise_models_side_by_side(bayesden, star, tmp_path):
     assert set(rows) == {"a", "b", "mean"} and all(len(row) == len(MODELS) for row in rows.values())
 
 
+def test_noise_scale_is_printed_and_drawn(bayesden, star, tmp_path):
+    out, figure = tmp_path / "noise.safetensors", tmp_path / "noise.png"
+    words = ("fit-noise", star(exposures=4), "--no-compare", "--grid", SMALL, "--out", out, "--plot", figure)
+    ran = bayesden(*words)
+    assert (ran.status, ran.err) == (0, "") and str(figure) in ran.out
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    head = next(line for line in ran.out.splitlines() if line.startswith("Angstrom"))
+    assert {"blue", "red"} <= set(head.split())
+    ran = bayesden(*words[:-1], tmp_path / "noise.txt")
+    assert (ran.status, ran.out) == (2, "") and "--plot: expected a name that ends in .png" in ran.err
+
+
 def test_noise_goes_on_after_files_that_cannot_be_used(bayesden, star, tmp_path):
     good, single = star("good.fits"), star("single.fits", exposures=1)
     twin = tmp_path / "twin.fits"

@@ -49,11 +49,11 @@ class WhiteNoise(nn.Module):
 
     fisher_share = 1.0
 
-    def log_prob(self, eps: Tensor, ivar: Tensor, mask: Tensor) -> Tensor:
+    def log_prob(self, eps: Tensor, ivar: Tensor, mask: Tensor, context: Tensor | None = None) -> Tensor:
         normal = 0.5 * torch.log(torch.where(mask, 1.0, ivar) / (2 * math.pi)) - 0.5 * eps.square() * ivar
         return torch.where(mask, 0.0, normal)
 
-    def linearize(self, eps: Tensor, ivar: Tensor, mask: Tensor) -> Linearization:
+    def linearize(self, eps: Tensor, ivar: Tensor, mask: Tensor, context: Tensor | None = None) -> Linearization:
         good = (~mask).to(eps.dtype)
         root = good * ivar.sqrt()
         return Linearization(self.log_prob(eps, ivar, mask), -good * eps * ivar, eps * root, good, root.unsqueeze(-1))

@@ -5,7 +5,7 @@ import pytest
 
 from bayesden.errors import InputError
 from bayesden.io import resample
-from bayesden.io.resample import overlap_matrix, resample_arrays
+from bayesden.io.resample import overlap_matrix, resample_arrays, resampling_correlation
 from bayesden.spectrum import ARM_BLUE, ARM_RED, Grid, Observation
 
 NATIVE = Grid(10.0 ** np.arange(3.58, 3.97, 1e-4))
@@ -132,3 +132,50 @@ def test_a_users_arrays_keep_their_provenance():
     assert (resample(out, out.grid).flux == out.flux).all()
     with pytest.raises(InputError, match="mine: expected wavelengths within"):
         resample(obs, Grid.uniform(100, 200, 20))
+
+
+@every_grid
+def test_correlation_is_that_of_an_explicit_covariance(grid):
+    """The twin: the whole covariance matrix, dense."""
+    flux, ivar, mask = observed(np.random.default_rng(5))
+    mask[1, 2000:2003] = True
+    _, out_ivar, out_mask = resample_arrays(NATIVE, flux, ivar, mask, grid)
+    found = resampling_correlation(NATIVE, ivar, mask, grid, out_ivar)
+    share = overlap_matrix(NATIVE, grid).toarray()[:800]
+    for e in range(2):
+        covariance = (share / ivar[e]) @ share.T
+        sigma = np.sqrt(np.diag(covariance))
+        neighbour = np.diag(covariance / np.outer(sigma, sigma), -1)
+        known = ~out_mask[e, 1 : len(share)] & ~out_mask[e, : len(share) - 1]
+        np.testing.assert_allclose(found[e, 1 : len(share)][known], neighbour[known], atol=1e-6)
+        assert (found[e, 1 : len(share)][~known] == 0).all()
+    assert (found[:, 0] == 0).all()
+
+
+def test_correlation_is_that_of_resampled_white_noise():
+    rng, grid = np.random.default_rng(6), Grid.uniform(4000, 9000, 2048)
+    noise = rng.normal(size=(3000, NATIVE.size))
+    out, ivar, _ = resample_arrays(NATIVE, noise, np.ones_like(noise), np.zeros(noise.shape, bool), grid)
+    white = out * np.sqrt(ivar)
+    expected = resampling_correlation(
+        NATIVE, np.ones((1, NATIVE.size)), np.zeros((1, NATIVE.size), bool), grid, ivar[:1]
+    )
+    error = (white[:, 1:] * white[:, :-1]).mean(0) - expected[0, 1:]
+    assert np.abs(error).max() < 0.1 and np.std(error) < 0.02
+    assert expected[0, 1:100].mean() < expected[0, -100:].mean()  # native pixels are uniform in log wavelength
+    assert expected.max() < 1 / 2
+
+
+def test_resampling_an_observation_carries_sky_and_correlation_on():
+    shape = (2, NATIVE.size)
+    sky = np.broadcast_to(NATIVE.wavelength / 1000, shape)
+    obs = Observation(NATIVE.wavelength, np.ones(shape), np.ones(shape), sky=sky)
+    assert obs.correlation is None
+    new = resample(obs, GRIDS["as fine"])
+    np.testing.assert_allclose(new.sky, np.broadcast_to(new.wavelength / 1000, new.sky.shape), rtol=1e-4)
+    assert (new.correlation[:, 1:] > 0).mean() > 0.9
+    one = new.select([1])
+    assert one.sky.shape == one.correlation.shape == (1, 2048)
+    assert (resample(obs, NATIVE).correlation == 0).all()
+    with pytest.raises(InputError, match="sky: expected the shape of flux"):
+        Observation(NATIVE.wavelength, np.ones(shape), np.ones(shape), sky=sky[:, 1:])

@@ -223,3 +223,31 @@ def test_the_same_camera_twice_is_refused(spec, arms):
 
     with pytest.raises(InputError, match=r"HDU 9 .*expected a new exposure, got that of HDU 4"):
         read(edit(spec(), double))
+
+
+def test_the_sky_is_read_where_a_file_has_it(spec):
+    def brighten(hdus):
+        for number in range(4, len(hdus)):
+            hdus[number].data["sky"] = 10 ** hdus[number].data["loglam"] / 1000
+
+    path = spec()
+    assert read(path).sky[~read(path).mask].max() == pytest.approx(1.0)  # as the writer has it
+    obs = read(edit(path, brighten))
+    good = ~obs.mask
+    np.testing.assert_allclose(obs.sky[good], np.broadcast_to(obs.wavelength / 1000, good.shape)[good], rtol=1e-3)
+    assert (obs.sky[~good] == 0).all()
+
+    def forget(hdus):
+        for number in range(1, len(hdus)):
+            columns = hdus[number].columns
+            if "sky" in columns.names:
+                kept = fits.BinTableHDU.from_columns(columns.del_col("sky"), name=hdus[number].name)
+                hdus[number] = kept
+
+    assert read(edit(path, forget)).sky is None
+
+
+def test_correlation_is_smaller_where_two_arms_are_joined(spec):
+    obs = read(spec())
+    both, alone = obs.arm[0] == ARM_BLUE | ARM_RED, obs.arm[0] == ARM_RED
+    assert 0.03 < obs.correlation[0][both].mean() < obs.correlation[0][alone].mean() < 0.3

@@ -11,6 +11,8 @@ from pyro import poutine
 
 from bayesden.errors import InputError
 from bayesden.model.joint import Data, Parameters, SpectrumModel
+from bayesden.model.noise_context import CHANNELS
+from bayesden.model.noiseflow import NoiseFlow
 from bayesden.model.nuisance import Nuisance
 from bayesden.spectrum import Grid, Observation
 
@@ -91,6 +93,25 @@ def test_the_pyro_trace_of_stars_that_move_has_the_same_log_joint(
     torch.testing.assert_close(
         trace_log_joint(model, data, at, given=False), model.log_joint(data, at), rtol=1e-9, atol=1e-9
     )
+
+
+def test_the_pyro_trace_has_the_same_log_joint_where_noise_has_a_context(toy_model: Callable, draw: Callable) -> None:
+    noise = NoiseFlow("robust", size=64, channels=6, hidden=4, context=CHANNELS)
+    with torch.no_grad():
+        for parameter in noise.parameters():
+            parameter.copy_(0.3 * torch.randn(parameter.shape))
+    model = toy_model(noise=noise)
+    known = [replace(obs, correlation=np.full(obs.flux.shape, 0.2)) for obs in ragged(model, draw, 3)]
+    data = Data.stack(known)
+    assert data.context.shape == (4, 3, len(CHANNELS), 64) and bool(data.context.any())
+    model = model.double()
+    data = replace(to_double(data), context=data.context.double())
+    at = point(model, data)
+    found = model.log_joint(data, at)
+    torch.testing.assert_close(trace_log_joint(model, data, at, given=False), found, rtol=1e-9, atol=1e-9)
+    assert not torch.allclose(model.log_joint(replace(data, context=None), at), found)
+    rows = torch.tensor([2, 0])
+    torch.testing.assert_close(model.log_joint(data.take(rows), at.take(rows)), found[rows])
 
 
 FOREGROUNDS = {

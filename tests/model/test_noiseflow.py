@@ -10,14 +10,15 @@ from torch.nn.functional import conv1d
 
 from bayesden.errors import InputError
 from bayesden.model.local_network import LocalNetwork
+from bayesden.model.noise_context import CHANNELS
 from bayesden.model.noiseflow import KINDS, NoiseFlow
 
 SIZE, WINDOW = 24, 3
 
 
-def random_flow(kind: str, seed: int = 0, size: int = SIZE) -> NoiseFlow:
+def random_flow(kind: str, seed: int = 0, size: int = SIZE, context: tuple[str, ...] = ()) -> NoiseFlow:
     """A flow with weights far from zero, in float64."""
-    noise = NoiseFlow(kind, size=size, window=WINDOW, channels=6, hidden=5).double()
+    noise = NoiseFlow(kind, size=size, window=WINDOW, channels=6, hidden=5, context=context).double()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for p in noise.parameters():
@@ -250,3 +251,86 @@ def test_network_depends_on_errors_by_their_ratios_only() -> None:
     _, ivar, mask = data(shape=(2, SIZE))
     for a, b in zip(net.error_profile(ivar, mask), net.error_profile(ivar / 7, mask), strict=True):
         torch.testing.assert_close(a, b)
+
+
+def conditioned(shape: tuple[int, ...] = (2, 3)) -> tuple[NoiseFlow, torch.Tensor]:
+    """A flow with context, and a context for data of some shape."""
+    generator = torch.Generator().manual_seed(5)
+    channels = torch.randn(*shape, len(CHANNELS), SIZE, generator=generator, dtype=torch.float64)
+    return random_flow("robust", context=CHANNELS), channels
+
+
+def test_linearization_with_context_is_autograds() -> None:
+    (eps, ivar, mask), (noise, context) = data(), conditioned()
+    eps.requires_grad_()
+    log_prob = noise.log_prob(eps, ivar, mask, context)
+    (score,) = torch.autograd.grad(log_prob.sum(), eps)
+    found = noise.linearize(eps.detach(), ivar, mask, context)
+    torch.testing.assert_close(found.log_prob, log_prob.detach(), rtol=0, atol=1e-10)
+    torch.testing.assert_close(found.score, score, rtol=0, atol=1e-10)
+    packed = torch.cat([ivar[0].unsqueeze(1), context[0]], 1)
+    jacobian = torch.autograd.functional.jacobian(
+        lambda x: noise.flow._transform(x, packed)[0].sum(0), eps.detach()[0]
+    ).movedim(0, 1)
+    clean = noise.linearize(eps.detach(), ivar, clear(mask), context)
+    for k in range(WINDOW + 1):
+        band = torch.diagonal(jacobian, -k, dim1=-2, dim2=-1)
+        torch.testing.assert_close(clean.band[0, :, k:, k], band, rtol=0, atol=1e-10)
+
+
+def test_context_changes_the_density_and_none_is_all_zeros() -> None:
+    (eps, ivar, mask), (noise, context) = data(), conditioned()
+    without = noise.log_prob(eps, ivar, mask)
+    torch.testing.assert_close(noise.log_prob(eps, ivar, mask, torch.zeros_like(context)), without, rtol=0, atol=1e-12)
+    assert not torch.allclose(noise.log_prob(eps, ivar, mask, context), without)
+    plain = random_flow("robust")  # knows no channels
+    assert torch.equal(plain.log_prob(eps, ivar, mask, context), plain.log_prob(eps, ivar, mask))
+
+
+def test_inverse_undoes_forward_and_samples_fit_with_context() -> None:
+    noise, context = conditioned((400,))
+    eps, ivar, mask = data(shape=(400, SIZE))
+    packed = torch.cat([ivar.unsqueeze(1), context], 1)
+    xi, logabsdet = noise.flow._transform(eps, packed)
+    back, inverse_logabsdet = noise.flow._transform.inverse(xi, packed)
+    torch.testing.assert_close(back, eps)
+    torch.testing.assert_close(inverse_logabsdet, -logabsdet)
+    torch.testing.assert_close(
+        noise.flow.log_prob(eps, packed), noise.log_prob(eps, ivar, clear(mask), context).sum(-1)
+    )
+    drawn = noise.sample(ivar, mask, context, generator=torch.Generator().manual_seed(3))
+    counted, base = noise.counted(mask), t(noise.nu)
+    right, wrong = (noise.linearize(drawn, ivar, mask, c).xi[counted].numpy() for c in (context, -context))
+    assert kstest(right, base.cdf).pvalue > 0.01
+    assert kstest(wrong, base.cdf).pvalue < 1e-6
+
+
+def test_without_the_profile_errors_act_by_their_own_pixel_only() -> None:
+    eps, ivar, mask = data(shape=(2, SIZE))
+    for profile in (False, True):
+        noise = NoiseFlow("robust", size=SIZE, window=WINDOW, channels=6, hidden=5, profile=profile).double()
+        with torch.no_grad():
+            for layer in (noise.network.first, noise.network.second, noise.network.heads):
+                layer.weight.copy_(torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(2)))
+        other = ivar.clone()
+        other[:, 15] *= 2
+        white = [noise.linearize(eps * (ivar / i).sqrt(), i, clear(mask)) for i in (ivar, other)]
+        assert torch.allclose(white[0].xi, white[1].xi) is not profile
+        assert NoiseFlow(**noise.config).network.profile is profile
+
+
+def test_config_keeps_the_context_and_files_from_before_have_none() -> None:
+    noise, _ = conditioned()
+    again = NoiseFlow(**json.loads(json.dumps(noise.config))).double()
+    again.load_state_dict(noise.state_dict())
+    assert again.config["context"] == list(CHANNELS)
+    assert "context" not in NoiseFlow("robust").config  # as it was written before there was any
+
+
+@pytest.mark.parametrize("wrong", [{"context": ("snr",)}, {"kind": "kang2021", "context": CHANNELS}])
+def test_unknown_context_is_named(wrong: dict) -> None:
+    with pytest.raises(InputError, match="context: expected none, or snr"):
+        NoiseFlow(**wrong)
+    noise, context = conditioned()
+    with pytest.raises(InputError, match=r"context: expected shape \(..., 5, 24\), got"):
+        noise.log_prob(*data(), context[..., 1:, :])

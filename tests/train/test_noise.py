@@ -10,7 +10,7 @@ import torch
 from bayesden.errors import InputError
 from bayesden.io import read
 from bayesden.spectrum import ARM_BLUE, ARM_RED, Observation
-from bayesden.train.noise import NoiseSamples, fit_noise, residuals, scale_ratio
+from bayesden.train.noise import NoiseSamples, fit_noise, residuals, scale_profile, scale_ratio
 from bayesden.train.noise_models import MODELS, compare_noise_models, leave_one_star_out
 
 SIZE = 400
@@ -175,6 +175,53 @@ def test_scale_ratio_is_the_error_of_the_errors() -> None:
     assert found["blue"] == pytest.approx(1.5, rel=0.05)
 
 
+def test_scale_profile_follows_wavelength_and_arm() -> None:
+    arm = np.where(np.arange(SIZE) < 200, ARM_BLUE, ARM_RED) * np.ones((12, 1), int)
+    factor = np.where(np.arange(SIZE) < 200, 0.7, 1.4)
+    noisy = [star(s, 12, noise=factor * np.random.default_rng(s).normal(size=(12, SIZE)), arm=arm) for s in (1, 2)]
+    samples = residuals(noisy)
+    noise, _ = fit_noise(samples, epochs=5)
+    found = scale_profile(noise, samples, bins=8)
+    assert found.keys() == {"blue", "red"}
+    assert found["blue"].wavelength.tolist() == pytest.approx(4000 + 399 / 8 * (np.arange(4) + 0.5))
+    np.testing.assert_allclose(found["blue"].scatter, 0.7, rtol=0.1)
+    np.testing.assert_allclose(found["red"].scatter[1:], 1.4, rtol=0.1)
+    assert (found["red"].scale[1:] > found["blue"].scale.max()).all()  # the flow sees the scatter of the pixels before
+    nameless = NoiseSamples(samples.wavelength, samples.eps, samples.ivar, samples.mask, 0 * samples.arm, samples.star)
+    assert scale_profile(noise, nameless).keys() == {"all"}
+
+
+def test_stars_of_different_signal_to_noise_have_noise_of_different_scale() -> None:
+    def of(seed: int, sigma: float, factor: float) -> Observation:
+        return star(seed, 8, sigma, noise=factor * np.random.default_rng(seed).normal(size=(8, SIZE)))
+
+    train = residuals([of(1, 0.25, 0.6), of(2, 0.25, 0.6), of(3, 5.0, 1.0), of(4, 5.0, 1.0)])
+    noise, _ = fit_noise(train, epochs=40)
+    bright, faint = (scale_ratio(noise, residuals(of(5, *pair)))["all"] for pair in ((0.25, 0.6), (5.0, 1.0)))
+    assert bright == pytest.approx(0.6, rel=0.1)
+    assert faint == pytest.approx(1.0, rel=0.1)
+
+
+def test_residuals_of_different_stars_in_one_list_are_those_of_each_by_itself() -> None:
+    stars = [star(1, 3), star(2, 4)]
+    together, alone = residuals(stars), [residuals(obs) for obs in stars]
+    for key in ("eps", "ivar", "context"):
+        np.testing.assert_array_equal(getattr(together, key), np.concatenate([getattr(p, key) for p in alone]))
+    assert together.select([3, 4]).context.shape == (2, 5, SIZE)
+
+
+def test_a_star_of_many_exposures_counts_no_more_than_one_of_few() -> None:
+    def of(seed: int, n: int, factor: float) -> Observation:
+        return star(seed, n, noise=factor * np.random.default_rng(seed).normal(size=(n, SIZE)))
+
+    few, many = [of(1, 4, 1.0)], [of(2, 20, 0.5)]
+    balanced = fit_noise(residuals(few + many), epochs=20, context=())[0]
+    scale = scale_ratio(balanced, residuals(few))["all"]
+    by_number = scale_ratio(fit_noise(residuals([of(s, 4, f) for s, f in ((1, 1.0), (3, 0.5), (4, 0.5), (5, 0.5))]),
+                                      epochs=20, context=())[0], residuals(few))["all"]  # fmt: skip
+    assert scale > by_number + 0.03
+
+
 def test_unknown_model_and_lone_star_are_named() -> None:
     train, test = coloured()
     with pytest.raises(InputError, match="got cauchy"):
@@ -187,7 +234,9 @@ def test_unknown_model_and_lone_star_are_named() -> None:
 
 def test_real_stars_that_were_not_seen_are_described_better_than_by_iid_student_noise(sdss_files: list[Path]) -> None:
     stars = [residuals(read(path)) for path in sdss_files]
-    table = leave_one_star_out(stars, names=["student", "robust"])
+    table = leave_one_star_out(stars, names=["student", "robust", "robust-profile"])
     mean = dict(table["mean"])
     assert all(np.isfinite(row.nats_per_pixel) for rows in table.values() for row in rows)
-    assert mean["robust"] < mean["student"] - 0.05
+    assert mean["robust"] < mean["student"] - 0.02
+    assert mean["robust-profile"] < mean["student"] - 0.07
+    assert all(dict(rows)["robust-profile"] < dict(rows)["student"] for rows in table.values())
