@@ -1,11 +1,11 @@
-"""`python -m baselines`: compare denoisers on the same spectra, and what an unknown star is."""
+"""`python -m baselines`: compare denoisers on the same spectra; lines and stars that a model does not know."""
 
 import argparse
 import sys
 
 from bayesden.errors import BayesdenError
 
-from . import compare, support
+from . import compare, injection, support
 
 
 def main() -> int:
@@ -24,14 +24,25 @@ def main() -> int:
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--out", default="out/b1", help="folder for the tables and the figure")
     sub.set_defaults(run=compare.run)
-    sub = commands.add_parser("support", help="the statistic behind OUT_OF_SUPPORT", description=support.__doc__)
+    sub = commands.add_parser("support", help="the p-value behind OUT_OF_SUPPORT", description=support.__doc__)
     sub.add_argument("--library", required=True, help="library file made by `bayesden library`")
     sub.add_argument("--noise", action="append", required=True, help="spec file; may be repeated")
     sub.add_argument("--model", default=None, help="name or path of a trained model; the shipped one by default")
     sub.add_argument("--split", choices=("validation", "test"), default="validation", help="whose spectra")
-    sub.add_argument("--per-class", type=int, default=20, help="spectra of each class")
+    sub.add_argument("--per-class", type=int, default=6, help="spectra of each class, S/N and number of exposures")
     sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--write", help="write the model, with the null in its card, to this file")
     sub.set_defaults(run=support.run)
+    sub = commands.add_parser(
+        "injection", help="lines that the model lacks (test bed B5)", description=injection.__doc__
+    )
+    sub.add_argument("--library", required=True, help="library file made by `bayesden library`")
+    sub.add_argument("--noise", action="append", required=True, help="spec file; may be repeated")
+    sub.add_argument("--model", default=None, help="name or path of a trained model; the shipped one by default")
+    sub.add_argument("--split", choices=("validation", "test"), default="validation", help="whose spectra")
+    sub.add_argument("--per-class", type=int, default=6, help="spectra of each class and condition")
+    sub.add_argument("--seed", type=int, default=0)
+    sub.set_defaults(run=injection.run)
     arguments = parser.parse_args()
     try:
         arguments.run(arguments)

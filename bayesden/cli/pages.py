@@ -54,7 +54,7 @@ best class and its probability, signal-to-noise ratio per pixel of all exposures
 velocity (heliocentric, as SDSS's wavelengths are), flags, and the result's path.
 
 Flags warn: OUT_OF_SUPPORT (unlike everything that the model knows), NOT_CONVERGED, LOW_INFORMATION (mostly the
-prior's opinion).
+prior's opinion), FEATURE_NOT_IN_MODEL (a line that the fitted model lacks; `bayesden inspect` lists all such lines).
 
 A file that cannot be used is named on standard error with the reason, and the others still get their results.
 

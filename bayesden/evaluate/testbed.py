@@ -56,7 +56,14 @@ def _choose(library: Library, per_class: int, rng: np.random.Generator) -> Libra
 
 
 def real_noise_bed(
-    library: Library, noise: NoiseSamples, *, snr: float, exposures: int = 1, per_class: int = 30, seed: int = 0
+    library: Library,
+    noise: NoiseSamples,
+    *,
+    snr: float,
+    exposures: int = 1,
+    per_class: int = 30,
+    seed: int = 0,
+    independent: bool = False,
 ) -> TestBed:
     """Clean spectra with the noise of real exposures.
 
@@ -67,6 +74,8 @@ def real_noise_bed(
         exposures: Exposures E of each spectrum; drawn among those of one star, without replacement where it has enough.
         per_class: Spectra of each class.
         seed: Seed of all draws.
+        independent: Draw the exposures among those of all stars and give each residual a random sign. Residuals of one star
+            are about its mean, so several of them cancel in part; these do not.
 
     Raises:
         InputError: if a class has no spectrum.
@@ -76,15 +85,16 @@ def real_noise_bed(
     star = np.asarray(noise.star)
     observations = []
     for i, truth in enumerate(clean.flux.astype(float)):
-        rows = np.flatnonzero(star == rng.choice(np.unique(star)))
+        rows = np.arange(len(star)) if independent else np.flatnonzero(star == rng.choice(np.unique(star)))
         rows = rng.choice(rows, exposures, replace=len(rows) < exposures)
+        sign = rng.choice([-1.0, 1.0], (exposures, 1)) if independent else 1.0
         ivar = np.where(noise.mask[rows], 0.0, noise.ivar[rows])
         each = [np.median(truth[i > 0] * np.sqrt(i[i > 0])) for i in ivar]
         factor = np.abs(np.array(each))[:, None] / snr
         observations.append(
             Observation(
                 wavelength=clean.grid.wavelength,
-                flux=truth + factor * noise.eps[rows],
+                flux=truth + sign * factor * noise.eps[rows],
                 ivar=ivar / factor**2,
                 name=f"{clean.name[i]} ({i})",
             )
