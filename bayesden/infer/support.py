@@ -80,6 +80,8 @@ def surprise(model: SpectrumModel, fit: Fit, stack: Stack) -> Surprise:
     information, score = _information(stack), _blocks(stack.scores)
     total = information.sum(0)
     known = total > 1e-6 * total.max()
+    if not known.any():  # no pixel counts
+        return Surprise(0.0, _distance(model, fit), 1.0)
     information, score, total, variance = information[:, known], score[:, known], total[known], variance[known]
     mean = score.sum(0) / total
     noise = _scatter(score, information, mean) / total
