@@ -9,6 +9,7 @@ than they are tested with, under the few conditions that the choice is about: `-
 
 import csv
 import time
+from argparse import ArgumentParser
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from bayesden.train.library import Library, load_library
 from bayesden.train.noise import NoiseSamples
 from bayesden.train.workflow import noise_samples
 
+from .arguments import add_bed, add_models, add_seed
 from .mppca import MixturePPCA
 from .wiener import Wiener
 
@@ -199,6 +201,16 @@ def write_tables(rows: Sequence[Row], classes: Sequence[str], out: Path) -> None
     (out / "b1.md").write_text("\n".join(_medians(rows, classes)) + "\n")
     if any(row.width for row in rows):
         _plot_gaps(rows, out / "gaps.png")
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The command's own arguments."""
+    add_bed(parser, split="test", per_class=30)
+    add_models(parser)
+    text = "S/N, exposures and gaps"
+    parser.add_argument("--conditions", choices=tuple(CONDITIONS), default="all", help=text)
+    parser.add_argument("--out", default="out/b1", help="folder for the tables and the figure")
+    add_seed(parser)
 
 
 def run(arguments: object) -> None:

@@ -10,6 +10,7 @@ these shares from the levels, in points.
 """
 
 import csv
+from argparse import ArgumentParser
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from bayesden.io import read
 from bayesden.model.checkpoint import load_model
 from bayesden.model.joint import SpectrumModel
 from bayesden.spectrum import Observation
+
+from .arguments import add_models, add_seed
 
 __all__ = ["Row", "score_star", "table"]
 
@@ -104,6 +107,16 @@ def _load(names: Sequence[str]) -> dict[str, SpectrumModel]:
         if model.grid != first.grid:
             raise InputError(f"{name}: expected the wavelength grid of the first model, got another")
     return models
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The command's own arguments."""
+    parser.add_argument("files", nargs="+", metavar="FILE", help="spec file with more exposures than are fitted")
+    add_models(parser)
+    parser.add_argument("--fit", default="1,2", metavar="E,E", help="how many exposures to fit")
+    parser.add_argument("--choices", type=int, default=4, help="choices of the fitted exposures, at random")
+    parser.add_argument("--out", default="out/b2", help="folder for the tables")
+    add_seed(parser)
 
 
 def run(arguments: object, report: Callable[[str], None] = print) -> None:

@@ -8,6 +8,7 @@ the card of a model: `bayesden train ... --scores out/latents/latents.json`. Eve
 """
 
 import json
+from argparse import ArgumentParser
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from bayesden.evaluate.heldout import CrossFit, held_out_evidence
 from bayesden.model.checkpoint import load_model
 from bayesden.model.joint import SpectrumModel
 from bayesden.train.library import Library, load_library
+
+from .arguments import add_models, add_seed
 
 __all__ = ["Row", "card_table", "compare", "lines"]
 
@@ -119,6 +122,19 @@ def card_table(rows: Sequence[Row]) -> dict:
         name = f"{r.model} (L = {r.latent_dim}, {r.prior}, volume {'on' if r.volume else 'off'})"
         table.setdefault(name, {})[f"S/N {r.snr:g}"] = r.nats_per_pixel
     return {"held_out_nats_per_pixel": table}
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The command's own arguments."""
+    parser.add_argument("--library", required=True, help="library file that the models' generators were trained on")
+    add_models(parser, required=True)
+    parser.add_argument(
+        "--snr", action="append", type=float, help="of the noise; may be repeated; 20 and 50 by default"
+    )
+    parser.add_argument("--per-class", type=int, default=20, help="validation spectra of each class")
+    parser.add_argument("--draws", type=int, default=256, help="of the latents of each spectrum")
+    parser.add_argument("--out", default="out/latents", help="folder for latents.md and latents.json")
+    add_seed(parser)
 
 
 def run(arguments: object) -> None:

@@ -10,7 +10,7 @@ from scipy.special import ndtri
 
 from .errors import InputError
 
-__all__ = ["FLAGS", "Posterior"]
+__all__ = ["FLAGS", "Feature", "Posterior"]
 
 FLAGS = ("OUT_OF_SUPPORT", "NOT_CONVERGED", "FEATURE_NOT_IN_MODEL", "LOW_INFORMATION")
 
@@ -21,6 +21,33 @@ def _frozen(values: NDArray | None) -> NDArray | None:
     array = np.array(values)
     array.setflags(write=False)
     return array
+
+
+@dataclass(frozen=True)
+class Feature:
+    r"""A line in the data that the fitted model lacks.
+
+    Arguments:
+        wavelength_A: Its centre, vacuum Å.
+        equivalent_width_A: Its area over the denoised flux around it, Å; positive in absorption and in emission.
+        sigma_A: Standard deviation of the equivalent width: noise, fitted parameters and the model's own discrepancy.
+        significance: Amplitude over its standard deviation, positive.
+        p_value: Probability that a spectrum which the model can make shows a line as significant anywhere.
+        width_kms: Full width at half maximum of the profile that fits best, km/s.
+        kind: 'absorption' or 'emission'.
+        near: What is known to be there: a stellar line, a line of the night sky, a band of the Earth's air; or ''.
+        terrestrial: Whether that is of the night sky or the air, so that the line is hardly the star's.
+    """
+
+    wavelength_A: float
+    equivalent_width_A: float
+    sigma_A: float
+    significance: float
+    p_value: float
+    width_kms: float
+    kind: str
+    near: str = ""
+    terrestrial: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +65,7 @@ class Posterior:
         latent: Latent vector :math:`(L,)`, or draws of it :math:`(S, L)`; None for methods without latents.
         draws: Draws of the flux, shape :math:`(S, D)`, or None.
         flags: Named quality bits, each one of `FLAGS`.
+        features: Lines in the data that the model lacks, the most significant first.
         data_flux, data_ivar: What was fitted, shape :math:`(E, D)`, in `flux_unit`; `data_ivar` is 0 where masked.
         method: The engine's or baseline's name.
         name: The object's name.
@@ -54,6 +82,7 @@ class Posterior:
     latent: NDArray | None = None
     draws: NDArray | None = None
     flags: frozenset[str] = frozenset()
+    features: tuple[Feature, ...] = ()
     data_flux: NDArray | None = None
     data_ivar: NDArray | None = None
     method: str = ""
@@ -84,6 +113,7 @@ class Posterior:
                 f"{self.name}: flags: expected some of {', '.join(FLAGS)}, got {', '.join(sorted(unknown))}"
             )
         object.__setattr__(self, "flags", frozenset(self.flags))
+        object.__setattr__(self, "features", tuple(self.features))
         object.__setattr__(self, "class_prob", MappingProxyType({k: float(v) for k, v in self.class_prob.items()}))
         object.__setattr__(self, "meta", MappingProxyType(dict(self.meta)))
 

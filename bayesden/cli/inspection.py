@@ -14,6 +14,7 @@ from .options import MaskPolicy, MaskPolicyOption
 from .train import show_library
 
 if TYPE_CHECKING:
+    from ..posterior import Feature
     from ..spectrum import Observation
 
 __all__ = ["inspect"]
@@ -123,6 +124,7 @@ def _show_result(path: Path) -> None:
             "velocity": _measured(meta, "velocity", "_kms", ".1f", "km/s"),
             "E(B-V)": _measured(meta, "ebv", "", ".3f", "mag"),
             "flags": ", ".join(sorted(post.flags)) or "none",
+            "support": f"p = {meta['support_p']:.2g}" if "support_p" in meta else None,
             "exposures": exposures or None,
             "pixels": f"{grid.size}, {grid[0]:.0f} to {grid[-1]:.0f} Angstrom, vacuum",
             "flux unit": post.flux_unit,
@@ -132,6 +134,28 @@ def _show_result(path: Path) -> None:
             "seed": meta.get("seed"),
         }
     )
+    _show_features(post.features)
+
+
+def _show_features(features: "tuple[Feature, ...]") -> None:
+    """The lines that the model lacks."""
+    if not features:
+        return
+    say(f"lines that the model lacks: {len(features)}")
+    rows = [
+        (
+            f"{f.wavelength_A:.0f}",
+            f.kind,
+            f"{f.equivalent_width_A:.2f} ± {f.sigma_A:.2f}",
+            f"{f.width_kms:.0f}",
+            f"{f.significance:.1f}",
+            f"{f.p_value:.1g}",
+            f"{f.near} (the Earth's)" if f.terrestrial else f.near,
+        )
+        for f in features
+    ]
+    header = ("Angstrom", "kind", "equivalent width", "km/s", "sigma", "p", "near")
+    show_table(header, rows, words=(1, 6))
 
 
 def _measured(meta: Mapping[str, object], name: str, suffix: str, digits: str, unit: str) -> str | None:

@@ -58,7 +58,7 @@ model expects), tilt (the calibration error that all exposures share), calibrati
 (that their arms have errors of their own), shifts (of single exposures' wavelengths).
 
 Flags warn: OUT_OF_SUPPORT (unlike everything that the model knows), NOT_CONVERGED, LOW_INFORMATION (mostly the
-prior's opinion).
+prior's opinion), FEATURE_NOT_IN_MODEL (a line that the fitted model lacks; `bayesden inspect` lists all such lines).
 
 A file that cannot be used is named on standard error with the reason, and the others still get their results.
 

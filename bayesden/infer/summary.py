@@ -14,18 +14,15 @@ import torch
 from torch import Tensor
 
 from ..model.joint import Data, SpectrumModel
-from ..model.noiseflow import Linearization
 from ..posterior import Posterior
 from ..spectrum import Observation
+from .missing import what_is_missing
 from .mixture import Normal
 from .newton import Fit
 
-__all__ = ["flux_moments", "summarise", "support_statistic"]
+__all__ = ["flux_moments", "summarise"]
 
 LOW_INFORMATION = 0.5  # median posterior over prior standard deviation above which the prior speaks, not the data
-OUT_OF_SUPPORT = 1.4  # of `support_statistic`; from the validation split, see docs/quality.md
-BLOCK = 32  # pixels, wider than a line
-SKY = 0.01  # of the flux: what real stars and calibrations differ by from any library
 
 
 def flux_moments(model: SpectrumModel, normal: Normal) -> tuple[Tensor, Tensor, Tensor]:
@@ -80,20 +77,19 @@ def summarise(
     at, scale = fit.at, float(data.scale[0])
     flux, sigma, prior = _mix(model, normals)
     likeliest = normals.take(normals.log_evidence.argmax().reshape(1))
-    mean = model.gain(data, at.amplitude, at.calibration) * model.star(at).unsqueeze(1)
+    mean, _ = model.exposed(data, at, model.star(at))
     local = model.noise.linearize(data.flux - mean, data.ivar, data.mask, data.context)
     residual = torch.where(local.weight > 0, local.xi, torch.nan)[0, : observation.n_exposures].double().cpu().numpy()
     fraction = (sigma / prior).clamp_max(1.0).double().cpu().numpy()
     flags = set() if bool(fit.converged[0]) else {"NOT_CONVERGED"}
     if float(torch.from_numpy(fraction).median()) > LOW_INFORMATION:
         flags.add("LOW_INFORMATION")
-    support = support_statistic(model, data, fit, local, mean)
-    if support > OUT_OF_SUPPORT:
-        flags.add("OUT_OF_SUPPORT")
+    found = what_is_missing(model, data, fit, local, mean)
+    flags |= found.flags
     meta = {**observation.meta, "model": model.card.get("name", ""), "model_sha256": model.card.get("sha256", "")}
     meta |= {"objective": float(fit.objective[0]), "iterations": int(fit.iterations[0])}
     meta |= {"converged": bool(fit.converged[0]), "amplitude": scale * float(at.amplitude.exp()[0])}
-    meta |= _foreground(model, likeliest) | {"support": support, "mode_class": model.classes[int(at.label[0])]}
+    meta |= _foreground(model, likeliest) | found.meta | {"mode_class": model.classes[int(at.label[0])]}
     probability = torch.softmax(evidence.double(), -1).tolist()
     return Posterior(
         wavelength=observation.wavelength,
@@ -104,6 +100,7 @@ def summarise(
         class_prob=dict(zip(model.classes, probability, strict=True)),
         latent=likeliest.at.z[0].double().cpu().numpy(),
         flags=frozenset(flags),
+        features=found.features,
         data_flux=observation.flux,
         data_ivar=observation.ivar,
         method=method,
@@ -131,27 +128,3 @@ def _foreground(model: SpectrumModel, normal: Normal) -> dict[str, float]:
             "ebv_sigma": nuisance.ebv_sd * float(variance[column].sqrt()),
         }
     return facts
-
-
-def support_statistic(model: SpectrumModel, data: Data, fit: Fit, local: Linearization, mean: Tensor) -> float:
-    r"""How far the data are from anything that the model can draw.
-
-    The mean over blocks of 32 pixels of :math:`\bar r^2 / (v + \tau^2 + \kappa^2 f^2)`, with the block's weighted mean
-    residual :math:`\bar r` over pixels and exposures, its variance :math:`v` by ivar, the discrepancy :math:`\tau` of the
-    class and a share :math:`\kappa` of the flux, as if neighbouring pixels shared all of both. Outliers count as little as
-    in the fit, so a cosmic ray does not look like an unknown star. About 1 or less for stars like those of the library.
-    """
-    weight = data.ivar * local.weight.clamp_max(1.0)
-    residual = data.flux - mean
-    amplitude = fit.at.amplitude.exp().unsqueeze(-1)
-    tau = (amplitude * model.discrepancy[fit.at.label]).square() + (SKY * amplitude * model.star(fit.at)).square()
-    total = _blocks(weight.sum(1))
-    centre = _blocks((weight * residual).sum(1)) / total.clamp_min(1e-30)
-    shared = _blocks(weight.sum(1) * tau) / total.clamp_min(1e-30)
-    ratio = centre.square() / (1 / total.clamp_min(1e-30) + shared)
-    return float(ratio[total > 0].mean()) if bool((total > 0).any()) else 0.0
-
-
-def _blocks(values: Tensor) -> Tensor:
-    """Sums over blocks of pixels: (1, D) to (blocks,)."""
-    return torch.stack([block.sum() for block in values[0].double().split(BLOCK)])

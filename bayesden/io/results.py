@@ -11,6 +11,7 @@ r"""A posterior as a FITS file, and back without loss.
 | `PRIOR_FRACTION` | image, shape :math:`(D,)` |
 | `CLASS_PROB` | table `class`, `prob`, where there are classes |
 | `LATENT` | image, shape :math:`(L,)` or :math:`(S, L)`, where there are latents |
+| `FEATURES` | table of the lines that the model lacks, where there are some: the fields of `Feature` |
 | `META` | one string: a JSON document with everything that is not an array |
 
 Images on a uniform wavelength grid carry it as linear WCS. The same posterior gives the same bytes.
@@ -30,7 +31,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from ..errors import InputError, OutputError
-from ..posterior import Posterior
+from ..posterior import Feature, Posterior
 from .files import is_table, open_fits, write_bytes
 
 __all__ = ["read_posterior", "write_posterior"]
@@ -49,6 +50,9 @@ ARRAYS = (
     "latent",
 )
 TEXTS = ("method", "name", "flux_unit")
+NUMBERS = ("wavelength_A", "equivalent_width_A", "sigma_A", "significance", "p_value", "width_kms")  # of a Feature
+WORDS = ("kind", "near")
+UNITS = {"A": "Angstrom", "kms": "km/s"}
 IN_FLUX_UNIT = ("flux", "sigma", "draws", "data_flux")
 WIDER = {"float16": "float32", "bool": "uint8"}  # FITS has no such images
 PACKAGES = ("bayesden", "numpy", "torch", "pyro-ppl", "astropy")
@@ -75,6 +79,8 @@ def write_posterior(post: Posterior, path: str | Path, *, overwrite: bool = Fals
     hdus = [_primary(post), _spectrum(post), *_images(post, path)]
     if post.class_prob:
         hdus.append(_classes(post))
+    if post.features:
+        hdus.append(_features(post))
     hdus.append(_meta(post, path))
     fits.HDUList(hdus).writeto(content)
     write_bytes(path, content.getvalue(), overwrite=overwrite)
@@ -106,6 +112,7 @@ def read_posterior(path: str | Path) -> Posterior:
             **texts,
             class_prob=dict(zip(classes, prob, strict=True)),
             flags=frozenset(document["flags"]),
+            features=tuple(_restore_features(hdus, document.get("features", []))),
             meta=document["meta"],
         )
 
@@ -114,6 +121,13 @@ def _restore(hdus: fits.HDUList, key: str, dtype: str, shape: list[int]) -> NDAr
     if 0 in shape:
         return np.zeros(shape, dtype)
     return np.asarray(hdus[key.upper()].data).astype(dtype).reshape(shape)
+
+
+def _restore_features(hdus: fits.HDUList, texts: list[dict[str, str]]) -> Iterator[Feature]:
+    """The lines of a result; numbers from the table, texts from META, which holds any letter."""
+    for row, words in zip(hdus["FEATURES"].data if texts else [], texts, strict=True):
+        numbers = {name: float(row[name]) for name in NUMBERS}
+        yield Feature(**numbers, **words, terrestrial=bool(row["terrestrial"]))
 
 
 def _primary(post: Posterior) -> fits.PrimaryHDU:
@@ -207,6 +221,21 @@ def _classes(post: Posterior) -> fits.BinTableHDU:
     return fits.BinTableHDU.from_columns(columns, name="CLASS_PROB")
 
 
+def _features(post: Posterior) -> fits.BinTableHDU:
+    rows = post.features
+    columns = [
+        fits.Column(
+            name, "D", unit=UNITS.get(name.rpartition("_")[2]), array=np.array([getattr(f, name) for f in rows])
+        )
+        for name in NUMBERS
+    ]
+    for name in WORDS:
+        texts = [_ascii(getattr(f, name)) for f in rows]
+        columns.append(fits.Column(name, f"{max(map(len, texts)) or 1}A", array=np.array(texts)))
+    columns.append(fits.Column("terrestrial", "L", array=np.array([f.terrestrial for f in rows])))
+    return fits.BinTableHDU.from_columns(columns, name="FEATURES")
+
+
 def _meta(post: Posterior, path: Path) -> fits.BinTableHDU:
     arrays = {key: getattr(post, key) for key in ARRAYS}
     document = {
@@ -214,6 +243,7 @@ def _meta(post: Posterior, path: Path) -> fits.BinTableHDU:
         **{key: getattr(post, key) for key in TEXTS},
         "flags": sorted(post.flags),
         "classes": list(post.class_prob),
+        "features": [{name: getattr(f, name) for name in WORDS} for f in post.features],
         "arrays": {key: (a.dtype.name, a.shape) for key, a in arrays.items() if a is not None},
         "meta": dict(post.meta),
     }

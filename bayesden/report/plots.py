@@ -2,10 +2,12 @@ r"""One figure for one posterior: what was measured, what is believed, and where
 
 Top: the exposures and their inverse-variance mean in greys, the denoised flux with its 50 % and 90 % bands, and the
 class probabilities. Middle: residuals in units of the noise, exposure by exposure and stacked, with their histogram
-beside the standard normal density. Bottom: posterior over prior standard deviation, 1 where the data said nothing.
+beside the standard normal density, and the lines that the model lacks. Bottom: posterior over prior standard
+deviation, 1 where the data said nothing.
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..errors import OutputError
 from ..io.files import replace_file
-from ..posterior import FLAGS, Posterior
+from ..posterior import FLAGS, Feature, Posterior
 from .view import View
 
 __all__ = ["plot_posterior", "save_figure"]
@@ -40,6 +42,7 @@ STELLAR_LINES = {
 SKY_LINES = {"sky": (5578.89,)}  # [O I], the line that most often leaves a residual
 
 PATCH = {"facecolor": "white", "alpha": 0.85, "edgecolor": "none", "pad": 1.5}
+LETTER = 0.0053  # width of a small letter, as a part of the wavelength axis
 Z_LIMIT = 6.0  # residuals beyond are drawn as marks at the edge
 FORMATS = {".png": {}, ".pdf": {"CreationDate": None}, ".svg": {"Date": None}}  # undated: same figure, same bytes
 
@@ -76,12 +79,13 @@ def plot_posterior(posterior: Posterior, *, lines: bool = True, zoom: tuple[floa
     several = view.z.shape[0] > 1
     colour, name = (EXPOSURE, "each exposure") if several else (SINGLE, "one exposure")
     _draw_residuals(panels[1], fig.add_subplot(grid[1, 1]), view, view.z, colour, name)
-    if view.z.shape[0] > 1:
+    if several:
         _draw_residuals(
             panels[2], fig.add_subplot(grid[2, 1]), view, view.stacked_z[None], DENOISED, "exposures stacked"
         )
     if _has_any(view.prior_fraction):
         _draw_prior_fraction(panels[-1], view)
+    _draw_features(panels[2] if several else panels[1], posterior.features, view)
     for panel in panels:
         _finish(panel, view, last=panel is panels[-1])
         if lines:
@@ -172,6 +176,27 @@ def _draw_residuals(ax: Axes, side: Axes, view: View, rows: NDArray, colour: str
     ax.set_yticks([-3, -1, 1, 3], ["−3", "−1", "1", "3"])
     ax.set_ylabel(f"residual / noise\n{name}", fontsize=10, color=TEXT)
     _draw_histogram(side, rows[np.isfinite(rows)], colour)
+
+
+def _draw_features(ax: Axes, features: Sequence[Feature], view: View) -> None:
+    """A tick and a label for each line that the model lacks; grey where it is of the Earth."""
+    first, last = view.wavelength[[0, -1]]
+    ends = [-1.0] * 3  # of the labels in each row, as parts of the axis
+    for feature in sorted(features, key=lambda f: f.wavelength_A):
+        at = (feature.wavelength_A - first) / (last - first)
+        if not 0 <= at <= 1:
+            continue
+        words = f"{feature.wavelength_A:.0f} {feature.kind}, {feature.significance:.1f} σ"
+        words += f" ({feature.near})" if feature.near else ""
+        width = LETTER * len(words)
+        start = float(np.clip(at - width / 2, 0.002, max(0.002, 0.998 - width)))
+        row = next((i for i, end in enumerate(ends) if start > end), int(np.argmin(ends)))
+        ends[row] = start + width
+        colour, height = (FAINT if feature.terrestrial else WARNING_TEXT), 0.97 - 0.15 * row
+        style = {"transform": ax.get_xaxis_transform(), "color": colour, "lw": 1.6}
+        ax.plot([feature.wavelength_A] * 2, [0.5, height - 0.1], **style)
+        ax.text(start, height, words, transform=ax.transAxes, ha="left", va="top", fontsize=8.5, color=colour,
+                bbox=PATCH | {"pad": 0.6}, zorder=7, parse_math=False)  # fmt: skip
 
 
 def _mark_beyond(ax: Axes, wavelength: NDArray, rows: NDArray, limits: tuple[float, float]) -> list[Artist]:

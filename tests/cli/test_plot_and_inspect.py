@@ -1,9 +1,13 @@
 """`bayesden plot` and `bayesden inspect`."""
 
+from dataclasses import replace
+
 import pytest
 
+from bayesden.io import read_posterior, write_posterior
 from bayesden.model.checkpoint import save_part
 from bayesden.model.noiseflow import NoiseFlow
+from bayesden.posterior import Feature
 
 
 @pytest.fixture
@@ -72,6 +76,27 @@ def test_inspect_a_result(bayesden, result):
     assert (ran.status, ran.err) == (0, "")
     for words in ("a result of bayesden", "spec.fits", "method", "map", "M ", "exposures", "small ", "flags"):
         assert words in ran.out
+
+
+def test_inspect_names_the_lines_that_the_model_lacks(bayesden, result, tmp_path):
+    plain = read_posterior(result)
+    line = Feature(6565.2, 1.234, 0.1, 12.3, 1e-9, 210.0, "emission", "Hα")
+    air = replace(line, wavelength_A=7620.0, near="air O2 (A)", terrestrial=True)
+    write_posterior(replace(plain, features=(line, air)), tmp_path / "lines.fits")
+    ran = bayesden("inspect", tmp_path / "lines.fits")
+    assert (ran.status, ran.err) == (0, "")
+    for words in (
+        "lines that the model lacks: 2",
+        "6565",
+        "1.23 ± 0.10",
+        "12.3",
+        "Hα",
+        "air O2 (A) (the Earth's)",
+        "p = ",
+    ):
+        assert words in ran.out, ran.out
+    write_posterior(replace(plain, features=()), tmp_path / "none.fits")
+    assert "lines that the model lacks" not in bayesden("inspect", tmp_path / "none.fits").out
 
 
 def test_inspect_a_model_a_part_and_a_library(bayesden, model_file, library_file, tmp_path):

@@ -12,10 +12,16 @@ from astropy.wcs import WCS
 
 from bayesden.errors import InputError, OutputError
 from bayesden.io import read_posterior, write_posterior
-from bayesden.posterior import Posterior
+from bayesden.posterior import Feature, Posterior
 
 D, E, S = 64, 3, 7
 WAVE = np.linspace(4000.0, 9000.0, D)
+
+
+FEATURES = (
+    Feature(6564.1, 1 / 3, 0.05, 6.6, 5e-324, 210.5, "emission", "Hα"),
+    Feature(5579.0, np.nan, np.inf, 5.0, 1e-6, 150.0, "absorption", "sky [O I] 5579", True),
+)
 
 
 def posterior(**changes):
@@ -32,6 +38,7 @@ def posterior(**changes):
         "latent": rng.normal(size=(S, 3)),
         "draws": rng.normal(size=(S, D)).astype(np.float32),
         "flags": frozenset({"NOT_CONVERGED", "OUT_OF_SUPPORT"}),
+        "features": FEATURES,
         "data_flux": rng.normal(size=(E, D)),
         "data_ivar": rng.uniform(size=(E, D)),
         "method": "map",
@@ -53,11 +60,21 @@ def identical(one, two):
             for key in a:
                 assert type(a[key]) is type(b[key]), key
                 assert repr(a[key]) == repr(b[key]), key
+        elif field.name == "features":
+            assert repr(a) == repr(b)
         else:
             assert a == b, field.name
 
 
-MINIMAL = {"latent": None, "draws": None, "data_flux": None, "data_ivar": None, "class_prob": {}, "flags": frozenset()}
+MINIMAL = {
+    "latent": None,
+    "draws": None,
+    "data_flux": None,
+    "data_ivar": None,
+    "class_prob": {},
+    "flags": frozenset(),
+    "features": (),
+}
 CASES = {
     "full": {},
     "nothing optional": MINIMAL,
@@ -94,6 +111,7 @@ CASES = {
     },
     "exotic classes": {"class_prob": {"Å star": 1 / 3, "": 2 / 3, "WD ": 0.0, "x" * 200: 5e-324}},
     "one class": {"class_prob": {"A": 1.0}},
+    "one feature without a name": {"features": (Feature(5000.0, 1.0, 0.1, 10.0, 0.0, 300.0, "absorption"),)},
 }
 
 
@@ -104,6 +122,29 @@ def test_the_round_trip_is_exact(tmp_path, changes):
     again = read_posterior(path)
     native = {"flux": post.flux.astype(post.flux.dtype.newbyteorder("="))} if "flux" in changes else {}
     identical(posterior(**changes | native), again)
+
+
+def test_a_result_from_before_there_were_features_still_reads(tmp_path):
+    write_posterior(posterior(features=()), tmp_path / "new.fits")
+    with fits.open(tmp_path / "new.fits") as hdus:
+        assert "FEATURES" not in hdus
+        document = json.loads(hdus["META"].data["json"][0])
+        assert document.pop("features") == []
+        text = json.dumps(document)
+        hdus["META"] = fits.BinTableHDU.from_columns(
+            [fits.Column("json", f"{len(text)}A", array=np.array([text]))], name="META"
+        )
+        hdus.writeto(tmp_path / "old.fits")
+    identical(posterior(features=()), read_posterior(tmp_path / "old.fits"))
+
+
+def test_other_programs_find_the_features(tmp_path):
+    write_posterior(posterior(), tmp_path / "out.fits")
+    table = Table.read(tmp_path / "out.fits", hdu="FEATURES")
+    assert table["wavelength_A"].unit == table["sigma_A"].unit == units.Angstrom
+    assert table["width_kms"].unit == units.km / units.s
+    assert table["near"].tolist() == ["H?", "sky [O I] 5579"] and table["terrestrial"].tolist() == [False, True]
+    np.testing.assert_array_equal(table["significance"], [6.6, 5.0])
 
 
 def test_numpy_scalars_in_meta_come_back_as_plain_ones(tmp_path):

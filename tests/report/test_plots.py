@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from bayesden.errors import InputError, OutputError
-from bayesden.posterior import FLAGS, Posterior
+from bayesden.posterior import FLAGS, Feature, Posterior
 from bayesden.report import plot_posterior, save_figure
 from bayesden.report.view import View
 
@@ -163,3 +163,18 @@ def test_place_that_cannot_be_written_leaves_the_old_file(tmp_path: Path) -> Non
         save_figure(None, path)
     assert path.read_bytes() == old
     assert [p.name for p in tmp_path.iterdir()] == ["star.png"]
+
+
+@pytest.mark.parametrize("n_exposures", [1, 3])
+def test_lines_that_the_model_lacks_are_named_and_their_labels_do_not_meet(n_exposures: int) -> None:
+    places = (6564.0, 6700.0, 7620.0, 8995.0)
+    features = [Feature(w, 1.0, 0.1, 8.0, 1e-9, 200.0, "emission", "Hα" if w == 6564.0 else "") for w in places]
+    fig = plot_posterior(make(n_exposures, features=tuple(features)))
+    fig.canvas.draw()
+    panel = fig.axes[1 if n_exposures == 1 else 2]  # one panel of residuals, or the stacked ones below it
+    labels = [text for text in panel.texts if " emission, 8.0 σ" in text.get_text()]
+    assert len(labels) == 4 and "6564 emission, 8.0 σ (Hα)" in words(fig)
+    boxes = [text.get_window_extent() for text in labels]
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+    assert all(panel.bbox.x0 <= box.x0 and box.x1 <= panel.bbox.x1 for box in boxes)
+    assert "8.0 σ" not in words(plot_posterior(make(n_exposures, features=tuple(features)), zoom=(4000, 5000)))

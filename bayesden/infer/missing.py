@@ -1,0 +1,52 @@
+"""What a fitted spectrum lacks: lines (`features.py`), or everything (`support.py`), as flags and facts of its posterior."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..model.joint import Data, SpectrumModel
+from ..model.linearization import Linearization
+from ..posterior import Feature
+from .features import find_features
+from .newton import Fit
+from .stack import Stack
+from .support import SUPPORT_LEVEL, null_of, surprise
+
+__all__ = ["Missing", "what_is_missing"]
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Flags, lines, and further facts.
+
+    Arguments:
+        flags: `OUT_OF_SUPPORT`, `FEATURE_NOT_IN_MODEL`, both or neither.
+        features: The lines.
+        meta: `support_p`, and the statistics that it is made of.
+    """
+
+    flags: frozenset[str]
+    features: tuple[Feature, ...]
+    meta: dict[str, float]
+
+
+@torch.no_grad()
+def what_is_missing(model: SpectrumModel, data: Data, fit: Fit, local: Linearization, mean: Tensor) -> Missing:
+    """Look at the residuals of one spectrum about its mode.
+
+    Arguments:
+        model: The joint density.
+        data: One row.
+        fit: The mode; one row.
+        local: The noise's linearization at the residuals there.
+        mean: What the model expects of each exposure, shape (1, E, D).
+    """
+    found = surprise(model, fit, Stack.of(model, data, fit, local))
+    features = find_features(model, data, fit, local, mean)
+    p = null_of(model).p_value(found)
+    flags = {"OUT_OF_SUPPORT"} if p < SUPPORT_LEVEL else set()
+    if not all(feature.terrestrial for feature in features):
+        flags.add("FEATURE_NOT_IN_MODEL")
+    meta = {"support_p": p, "support_residual": found.residual, "support_latent": found.latent}
+    return Missing(frozenset(flags), features, meta | {"support_noise_share": found.noise_share})

@@ -1,0 +1,225 @@
+r"""Is a spectrum one that the model can make at all? A p-value from its residuals and from its latents.
+
+*Residuals.* In blocks of pixels the stacked residuals of `stack.py` give a mean :math:`r_b` of variance
+:math:`\sigma_b^2 + v_b`: :math:`\sigma_b^2` by the noise model, times what the exposures scatter about their own mean in
+the blocks around, and
+
+.. math:: v_b = \overline{\tau_C^2} + \kappa^2 \overline{s^2},
+
+what the generator is known to miss and what real stars differ by from any library. A smooth trend over the blocks is taken
+out, and the statistic is the median of what is left, squared, over that of :math:`\chi^2_1`: an unknown star is wrong nearly
+everywhere, while a line or a few bad pixels are wrong in some blocks.
+
+*Latents.* The distance from the class, in the metric of the prior,
+
+.. math:: d^2 = (z - \bar z_C)^\top \Sigma_C^{-1} (z - \bar z_C) + |u|^2 + |f|^2 .
+
+How either is distributed over ordinary stars depends on how much the data say, that is on the noise's median share
+:math:`\phi` in :math:`\sigma_b^2 + v_b`. So each is compared with its distribution, given :math:`\phi`, over held-out
+spectra with real noise (`Null`), and Fisher's method joins the two,
+
+.. math:: p = q\,(1 - \ln q), \qquad q = p_\text{residual}\; p_\text{latent} .
+
+References:
+    Fisher (1932), Statistical Methods for Research Workers, section 21.1.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..model.joint import SpectrumModel
+from ..model.nuisance import chebyshev
+from .newton import Fit
+from .stack import Stack
+
+__all__ = ["MISFIT", "SUPPORT_LEVEL", "Null", "Surprise", "Tail", "null_of", "surprise"]
+
+SUPPORT_LEVEL = 0.002  # of the p-value
+BLOCK = 16  # pixels
+MISFIT = 0.01  # kappa
+BESIDE = 3  # blocks either side that the exposures' scatter is taken from
+PRIOR = 4.0  # degrees of freedom that speak for the noise model in that scatter
+TREND = 6  # order of the polynomial over the blocks, where there are ten blocks for each
+MEDIAN = 0.4549364  # of chi-squared with one degree of freedom
+PROBABILITIES = (0.99, 0.9, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01)  # of a tail's table
+GROUPS = 6
+
+
+@dataclass(frozen=True)
+class Surprise:
+    """What a p-value is made of.
+
+    Arguments:
+        residual: Statistic of the residuals; about 1 or less for ordinary stars.
+        latent: Squared distance of latents, factors and foreground from the class.
+        noise_share: Share of the noise in the blocks' variance, from 0 (bright) to 1 (faint).
+    """
+
+    residual: float
+    latent: float
+    noise_share: float
+
+
+@torch.no_grad()
+def surprise(model: SpectrumModel, fit: Fit, stack: Stack) -> Surprise:
+    """The statistics of one spectrum.
+
+    Arguments:
+        model: The joint density.
+        fit: The mode; one row.
+        stack: The residuals about it.
+    """
+    tau = model.discrepancy[fit.at.label[0]].to(stack.star)
+    variance = _blocks(tau.square() + (MISFIT * stack.star).square()) / _blocks(torch.ones_like(tau))
+    information, score = _information(stack), _blocks(stack.scores)
+    total = information.sum(0)
+    known = total > 1e-6 * total.max()
+    if not known.any():  # no pixel counts
+        return Surprise(0.0, _distance(model, fit), 1.0)
+    information, score, total, variance = information[:, known], score[:, known], total[known], variance[known]
+    mean = score.sum(0) / total
+    noise = _scatter(score, information, mean) / total
+    z = _without_trend(mean, 1 / (noise + variance))
+    share = float((noise / (noise + variance)).median())
+    return Surprise(float(z.square().median()) / MEDIAN, _distance(model, fit), share)
+
+
+def _blocks(values: Tensor) -> Tensor:
+    """Sums over blocks of pixels: (..., D) to (..., blocks)."""
+    short = -values.shape[-1] % BLOCK
+    return torch.nn.functional.pad(values, (0, short)).unflatten(-1, (-1, BLOCK)).sum(-1)
+
+
+def _information(stack: Stack) -> Tensor:
+    """What each exposure says of the mean of each block, (E, blocks)."""
+    place = torch.arange(stack.bands.shape[-1], device=stack.bands.device) % BLOCK
+    inside = [(1 if j == 0 else 2) * (place >= j) * band for j, band in enumerate(stack.bands)]
+    return _blocks(sum(inside)).clamp_min(0.0)
+
+
+def _scatter(score: Tensor, information: Tensor, mean: Tensor) -> Tensor:
+    """Variance of the exposures' block means about their own mean, over the noise model's, (blocks,)."""
+    seen = information > 1e-6 * information.max()
+    square = torch.where(seen, (score - information * mean).square() / information.clamp_min(1e-30), 0.0).sum(0)
+    freedom = (seen.sum(0) - 1).clamp_min(0).to(square)
+    kernel = square.new_ones(1, 1, 2 * BESIDE + 1)
+    around = torch.nn.functional.conv1d(torch.stack([square, freedom])[:, None], kernel, padding=BESIDE)[:, 0]
+    return (around[0] + PRIOR) / (around[1] + PRIOR)
+
+
+def _without_trend(mean: Tensor, weight: Tensor) -> Tensor:
+    """Block means in units of their standard deviation, without a weighted polynomial, (blocks,)."""
+    z, order = mean * weight.sqrt(), min(TREND, len(mean) // 10)
+    if order == 0:
+        return z
+    basis = torch.linalg.qr((chebyshev(len(mean), order, mean) * weight.sqrt()).mT).Q
+    left = (1 - basis.square().sum(1)).clamp_min(0.1)
+    return (z - basis @ (basis.mT @ z)) / left.sqrt()
+
+
+def _distance(model: SpectrumModel, fit: Fit) -> float:
+    label, z = int(fit.at.label[0]), fit.at.z[0].double()
+    away = z - model.latent_prior.latents(label).double().mean(0)
+    metric = away @ torch.linalg.solve(model.latent_prior.covariance(label).double(), away)
+    return float(metric + fit.at.detail.double().square().sum() + fit.at.foreground.double().square().sum())
+
+
+@dataclass(frozen=True)
+class Tail:
+    """How the logarithm of a statistic is distributed, given the noise's share.
+
+    Arguments:
+        share: Knots of the share, ascending.
+        median: Of the logarithm at each knot.
+        width: Its 84th percentile less the median at each knot.
+        table: Standardised values with the probabilities `PROBABILITIES` to be exceeded.
+    """
+
+    share: tuple[float, ...]
+    median: tuple[float, ...]
+    width: tuple[float, ...]
+    table: tuple[float, ...]
+
+    @classmethod
+    def fit(cls, share: NDArray, statistic: NDArray) -> "Tail":
+        """The tail of statistics (N,) with shares (N,) of ordinary spectra, in groups of equal size."""
+        order = np.argsort(share, kind="stable")
+        groups = [group for group in np.array_split(order, GROUPS) if len(group)]
+        values = np.log(np.maximum(statistic, 1e-12))
+        knots = np.array([np.median(share[group]) for group in groups])
+        middle, high = np.array([np.percentile(values[group], [50, 84]) for group in groups]).T
+        plain = [tuple(np.round(row, 4).tolist()) for row in (knots, middle, np.maximum(high - middle, 1e-3))]
+        standard = cls(*plain, ()).standardise(share, statistic)
+        return cls(*plain, tuple(np.round(np.quantile(standard, 1 - np.array(PROBABILITIES)), 4).tolist()))
+
+    def standardise(self, share: NDArray, statistic: NDArray) -> NDArray:
+        """Statistics as widths above the median for their share."""
+        middle, width = (np.interp(share, self.share, row) for row in (self.median, self.width))
+        return (np.log(np.maximum(statistic, 1e-12)) - middle) / width
+
+    def p_value(self, share: float, statistic: float) -> float:
+        """Probability that an ordinary spectrum exceeds the statistic; beyond the table it falls exponentially."""
+        value, log = float(self.standardise(share, statistic)), np.log(PROBABILITIES)
+        if value > self.table[-1]:
+            slope = (log[-1] - log[-4]) / max(self.table[-1] - self.table[-4], 1e-3)  # from 10 to 1 %
+            return float(np.exp(max(log[-1] + slope * (value - self.table[-1]), -700.0)))
+        return float(np.exp(np.interp(value, self.table, log, left=0.0)))
+
+
+@dataclass(frozen=True)
+class Null:
+    """How surprising ordinary spectra are: the tails of both statistics."""
+
+    residual: Tail
+    latent: Tail
+
+    @classmethod
+    def fit(cls, found: list[Surprise]) -> "Null":
+        """From the statistics of ordinary spectra of all signal-to-noise ratios."""
+        share = np.array([s.noise_share for s in found])
+        return cls(*(Tail.fit(share, np.array([getattr(s, key) for s in found])) for key in ("residual", "latent")))
+
+    @classmethod
+    def from_card(cls, card: Mapping[str, Mapping]) -> "Null":
+        """The inverse of `to_card`."""
+        return cls(*(Tail(**{k: tuple(v) for k, v in card[key].items()}) for key in ("residual", "latent")))
+
+    def to_card(self) -> dict:
+        """As plain numbers, for a model's card."""
+        return asdict(self)
+
+    def p_value(self, found: Surprise) -> float:
+        """Probability that an ordinary spectrum is as surprising."""
+        tails = ((self.residual, found.residual), (self.latent, found.latent))
+        log = sum(math.log(max(tail.p_value(found.noise_share, value), 1e-300)) for tail, value in tails)
+        return math.exp(log) * (1 - log)
+
+
+def null_of(model: SpectrumModel) -> Null:
+    """A model's own null if its card has one, else that of the shipped model."""
+    return Null.from_card(model.card["support"]) if "support" in model.card else SHIPPED
+
+
+# The shipped model's, from `python -m baselines support --library library.npz --noise spec-1079-52621-0509.fits
+# --noise spec-7332-56683-0788.fits`.
+_SHARE = (0.0838, 0.3237, 0.7411, 0.9447, 0.9863, 0.9973)
+SHIPPED = Null(
+    residual=Tail(
+        share=_SHARE,
+        median=(-0.8837, -0.5925, -0.2464, -0.0699, -0.0174, -0.0523),
+        width=(0.3295, 0.3244, 0.2228, 0.3329, 0.2595, 0.246),
+        table=(-2.744, -1.2539, -0.4787, 0.0007, 0.4263, 0.8163, 1.2561, 1.5296, 1.8538, 2.1215),
+    ),
+    latent=Tail(
+        share=_SHARE,
+        median=(3.4291, 2.8452, 2.4449, 2.2449, 2.0893, 1.9001),
+        width=(0.5433, 0.4956, 0.5569, 0.6238, 0.5672, 0.5626),
+        table=(-2.2027, -1.1894, -0.4535, 0.0209, 0.5563, 0.8796, 1.2713, 1.7394, 2.3159, 2.6612),
+    ),
+)

@@ -1,0 +1,59 @@
+"""Test bed B5 on held-out stars with real noise: injected lines are flagged, clean stars are not, and no stars are no stars."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from baselines.injection import no_stars
+from bayesden.evaluate.injection import inject_lines, rates
+from bayesden.evaluate.testbed import TestBed, real_noise_bed
+from bayesden.infer.denoise import denoise
+from bayesden.model.checkpoint import load_model
+from bayesden.posterior import Posterior
+
+pytestmark = pytest.mark.statistical
+FOUND, SEEN_WHERE_NONE, NO_STAR = 0.9, 0.01, 0.02
+
+
+@pytest.fixture(scope="module")
+def bed(held_out, noise) -> Callable[..., TestBed]:
+    def make(snr: float, **options: int) -> TestBed:
+        return real_noise_bed(held_out, noise, snr=snr, exposures=4, independent=True, **options)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model()
+
+
+def flagged(posteriors: list[Posterior], flag: str) -> float:
+    return float(np.mean([flag in p.flags for p in posteriors]))
+
+
+@pytest.mark.parametrize("snr", [5.0, 20.0])
+def test_lines_of_eight_sigma_are_flagged(model, bed, snr) -> None:
+    with_lines, lines = inject_lines(bed(snr, per_class=9, seed=11), 8.0, seed=11)
+    found = rates(denoise(list(with_lines.observations), model), lines)
+    assert found["all"] >= FOUND, found
+    weak, lines = inject_lines(bed(snr, per_class=3, seed=12), 2.0, seed=12)  # control: nobody can
+    assert rates(denoise(list(weak.observations), model), lines)["all"] < 0.2
+
+
+@pytest.mark.parametrize("snr", [3.0, 10.0, 40.0])
+def test_clean_stars_have_no_new_lines_and_are_in_support(model, bed, snr) -> None:
+    posteriors = denoise(list(bed(snr, per_class=20, seed=13).observations), model)
+    assert flagged(posteriors, "FEATURE_NOT_IN_MODEL") <= SEEN_WHERE_NONE
+    assert flagged(posteriors, "OUT_OF_SUPPORT") <= NO_STAR
+
+
+@pytest.mark.parametrize("snr", [3.0, 10.0, 40.0])
+@pytest.mark.parametrize("kind", ["quasar", "lamp"])
+def test_what_is_no_star_is_out_of_support(model, noise, snr, kind) -> None:
+    library = no_stars(model.grid)
+    some = library.take(np.flatnonzero(library.label == library.classes.index(kind)))
+    some = type(library)(library.grid, some.flux, np.zeros(len(some), int), some.name, classes=(kind,))
+    things = real_noise_bed(some, noise, snr=snr, exposures=4, per_class=9, seed=14, independent=True)
+    assert flagged(denoise(list(things.observations), model), "OUT_OF_SUPPORT") == 1
