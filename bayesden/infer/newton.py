@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from ..model.joint import Data, Parameters, SpectrumModel
+from .banded import banded_information, lower, upper
 
-__all__ = ["Expansion", "Fit", "Newton", "flatten", "unflatten"]
+__all__ = ["Expansion", "Fit", "Newton", "exposure_tangents", "flatten", "unflatten"]
 
 ROWS = 16  # at a time on a CPU, so that their tangents stay in its cache
 
@@ -166,7 +167,7 @@ class Newton:
         shared = torch.cat([jacobian, star.unsqueeze(1)], 1)
         mean, seen = model.exposed(data, at, star)
         gain = model.gain(data, at.amplitude, at.calibration).expand_as(data.flux)
-        own = _own_tangents(model, data, star, seen, terms)
+        own = exposure_tangents(model, data, star, seen, terms)
         local = self.noise.linearize(data.flux - mean, data.ivar, data.mask, data.context)
         slope, shifts = gain * local.score, model.nuisance.shifts(model.centred(data, at.calibration))
         total = slope.sum(1)
@@ -223,7 +224,7 @@ def _centre(expansion: Expansion, centring: Tensor, shared: int, terms: int) -> 
     return Expansion(expansion.objective, gradient, curvature, curvature)
 
 
-def _own_tangents(model: SpectrumModel, data: Data, star: Tensor, seen: Tensor, terms: int) -> Tensor:
+def exposure_tangents(model: SpectrumModel, data: Data, star: Tensor, seen: Tensor, terms: int) -> Tensor:
     """Derivatives by the centred terms of an exposure, per unit gain: (B, E, n, D), or (B, 1, n, D) if E share them."""
     if not terms:
         return star.new_zeros(len(star), 1, 0, star.shape[-1])
@@ -253,52 +254,20 @@ def _derivatives(
     size, terms, exposures = shared.shape[1], own.shape[2], gain.shape[1]
     gradient = shared.new_empty(len(shared), size + exposures * terms)
     curvature = shared.new_zeros(*gradient.shape, gradient.shape[1])
-    information = _information(band, gain, root)
+    diagonals = banded_information(band, gain, root)
     gradient[:, :size] = -(shared @ total.unsqueeze(-1)).squeeze(-1)
-    half = shared @ _lower([diagonal.sum(1, keepdim=True) for diagonal in information], shared).mT
+    half = shared @ lower([diagonal.sum(1, keepdim=True) for diagonal in diagonals], shared).mT
     curvature[:, :size, :size] = half + half.mT
     if terms:
         gradient[:, size:] = -(own @ slope.unsqueeze(-1)).flatten(1)
-        every = [diagonal.unsqueeze(2) for diagonal in information]
-        product = _upper(every, own).add_(_lower(every, own))
+        every = [diagonal.unsqueeze(2) for diagonal in diagonals]
+        product = upper(every, own).add_(lower(every, own))
         cross, blocks = shared @ product.flatten(1, 2).mT, own @ product.mT
         curvature[:, :size, size:], curvature[:, size:, :size] = cross, cross.mT
         for e in range(exposures):
             inside = slice(size + e * terms, size + (e + 1) * terms)
             curvature[:, inside, inside] = blocks[:, e]
     return gradient, curvature
-
-
-def _information(band: Tensor, gain: Tensor, root: Tensor) -> list[Tensor]:
-    r"""Diagonals 0..K of :math:`M = g\, B^\top \omega B\, g`, each (B, E, D): entry p couples pixels p and p - j."""
-    rows = [band[..., 0] * root * gain]
-    for k in range(1, band.shape[-1]):
-        row = band[..., k] * root
-        row[..., k:] *= gain[..., :-k]
-        rows.append(row)
-    diagonals = []
-    for j in range(len(rows)):
-        total = rows[0] * rows[j]
-        for k in range(1, len(rows) - j):
-            total[..., :-k].addcmul_(rows[k][..., k:], rows[k + j][..., k:])
-        diagonals.append(total)
-    return diagonals
-
-
-def _lower(diagonals: list[Tensor], x: Tensor) -> Tensor:
-    """The banded matrix's lower triangle, with half of its diagonal, times x."""
-    out = 0.5 * diagonals[0] * x
-    for j, diagonal in enumerate(diagonals[1:], 1):
-        out[..., j:].addcmul_(diagonal[..., j:], x[..., :-j])
-    return out
-
-
-def _upper(diagonals: list[Tensor], x: Tensor) -> Tensor:
-    """The transpose of `_lower`, times x."""
-    out = 0.5 * diagonals[0] * x
-    for j, diagonal in enumerate(diagonals[1:], 1):
-        out[..., :-j].addcmul_(diagonal[..., j:], x[..., j:])
-    return out
 
 
 def _volume_slope(model: SpectrumModel, z: Tensor) -> Tensor:

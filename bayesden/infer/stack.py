@@ -23,7 +23,8 @@ from torch import Tensor
 
 from ..model.joint import Data, SpectrumModel
 from ..model.linearization import Linearization
-from .newton import Fit, _information, _lower, _upper
+from .banded import banded_information, lower, upper
+from .newton import Fit, exposure_tangents
 
 __all__ = ["Stack", "monotone", "pixel_profile", "slide", "weigh"]
 
@@ -78,13 +79,13 @@ class Stack:
         score, every = weigh(local, gain)
         shared = torch.cat([jacobian, star.unsqueeze(1)], 1).double()
         total = [diagonal.sum(1, keepdim=True) for diagonal in every]
-        rows = [(_lower(total, shared) + _upper(total, shared))[0]]
+        rows = [(lower(total, shared) + upper(total, shared))[0]]
         terms = at.calibration.shape[-1]
         if terms:
-            tilts = star.double() * model.nuisance.polynomials(model.grid.size, star)[:terms].double()
-            each, tilts = [diagonal[0].unsqueeze(1) for diagonal in every], tilts.unsqueeze(0)
-            centred = _lower(each, tilts) + _upper(each, tilts)
-            rows.append(torch.einsum("ef,etd->ftd", data.centring()[0].double(), centred).flatten(0, 1))
+            own = exposure_tangents(model, data, star, model.exposed(data, at, star)[1], terms)[0].double()
+            each = [diagonal[0].unsqueeze(1) for diagonal in every]
+            centred = lower(each, own) + upper(each, own)
+            rows.append(torch.einsum("tef,etd->ftd", model.centring(data)[0].double(), centred).flatten(0, 1))
         factor = torch.linalg.cholesky(fit.precision[0])
         tangents = torch.linalg.solve_triangular(factor, torch.cat(rows), upper=False)
         tangents, bands = tangents.to(data.flux.dtype), torch.cat(every)
@@ -110,7 +111,7 @@ class Stack:
 def weigh(local: Linearization, gain: Tensor) -> tuple[Tensor, list[Tensor]]:
     """Each exposure's share of b, (1, E, D), and of the diagonals 0..K of M."""
     gain = gain.double()
-    return -gain * local.score, _information(local.band.double(), gain, local.weight.double().sqrt())
+    return -gain * local.score, banded_information(local.band.double(), gain, local.weight.double().sqrt())
 
 
 def monotone(local: Linearization) -> Linearization:

@@ -30,7 +30,7 @@ class White:
 
     kind, nu = "robust", math.inf
 
-    def linearize(self, eps: Tensor, ivar: Tensor, mask: Tensor) -> Linearization:
+    def linearize(self, eps: Tensor, ivar: Tensor, mask: Tensor, context: Tensor | None = None) -> Linearization:
         good = (~mask & (ivar > 0)).to(eps.dtype)
         root = good * ivar.sqrt()
         log_prob = good * (0.5 * torch.log(ivar.clamp_min(1e-30) / (2 * math.pi)) - 0.5 * eps.square() * ivar)

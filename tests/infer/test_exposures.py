@@ -97,7 +97,7 @@ def test_without_its_calibration_terms_a_tilt_does_move_the_answer(model: Spectr
     """Control: the test above can fail."""
     tilted = change(star, 3, flux=RUINED["tilted"](star.flux[3], 0))
     post, four = denoise([tilted, star], model, without=["calibration"])
-    assert distance(post, four) > 2
+    assert distance(post, four) > 1.5
 
 
 def test_an_exposure_without_its_blue_arm_counts_in_the_red(model: SpectrumModel, star: Observation) -> None:

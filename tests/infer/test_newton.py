@@ -14,7 +14,7 @@ from bayesden.model.nuisance import Nuisance
 
 def to_double(data: Data) -> Data:
     side = None if data.side is None else data.side.double()
-    return Data(data.flux.double(), data.ivar.double(), data.mask, data.share.double(), data.scale, side)
+    return Data(data.flux.double(), data.ivar.double(), data.mask, data.share.double(), data.scale, side=side)
 
 
 def start(model: SpectrumModel, data: Data, seed: int = 0, sd: float = 0.3) -> Parameters:
@@ -66,7 +66,7 @@ def test_the_gradient_by_all_terms_of_an_exposure_is_autograds(
     begin, random = start(model, data), torch.Generator().manual_seed(1)
     detail, foreground = (torch.randn(3, n, generator=random).double() for n in (model.rank, model.foreground))
     at = Parameters(begin.z, begin.amplitude, begin.calibration, begin.label, detail, foreground)
-    found = Newton(model)._expand(data, at)
+    found = Newton(model).expand(data, at)
     names = ("z", "detail", "foreground", "amplitude", "calibration")
     leaves = {name: getattr(at, name).clone().requires_grad_() for name in names}
     objective = model.log_joint(data, Parameters(**leaves, label=at.label))

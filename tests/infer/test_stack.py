@@ -52,10 +52,10 @@ def test_the_banded_information_is_that_of_dense_matrices(
     whole = sum(each)
     shared = torch.cat([jacobian[0], star])
     polynomials = model.nuisance.polynomials(model.grid.size, star)
-    centring = data.centring()[0]
+    centring = model.centring(data)[0]
     cross = [shared @ whole]
     for f in range(3):  # derivatives by the terms of exposure f, through the centring
-        cross.append(sum(centring[e, f] * (star * polynomials) @ each[e] for e in range(3)))
+        cross.append(sum((centring[:, e, f, None] * star * polynomials) @ each[e] for e in range(3)))
     cross = torch.cat(cross)
     score = -(gain * local.score)[0].sum(0)
     inverse = torch.linalg.inv(fit.precision[0])

@@ -21,7 +21,7 @@ LABELS = (0, 1, 2, 1)
 
 def to_double(data: Data) -> Data:
     side = None if data.side is None else data.side.double()
-    return Data(data.flux.double(), data.ivar.double(), data.mask, data.share.double(), data.scale, side)
+    return Data(data.flux.double(), data.ivar.double(), data.mask, data.share.double(), data.scale, side=side)
 
 
 def point(model: SpectrumModel, data: Data, seed: int = 0) -> Parameters:
