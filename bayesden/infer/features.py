@@ -185,10 +185,10 @@ def _highest(z: Tensor, profiles: list[Tensor], model: SpectrumModel) -> tuple[T
 def _place(profiles: list[Tensor], centre: Tensor, size: int) -> Tensor:
     """Profiles on all pixels, (C, D)."""
     lines = profiles[0].new_zeros(len(profiles), size)
-    for line, profile, middle in zip(lines, profiles, centre.tolist(), strict=True):
+    for row, (profile, middle) in enumerate(zip(profiles, centre.tolist(), strict=True)):
         half = len(profile) // 2
         first, last = max(0, middle - half), min(size, middle + half + 1)
-        line[first:last] = profile[first - middle + half : last - middle + half]
+        lines[row, first:last] = profile[first - middle + half : last - middle + half]
     return lines
 
 
@@ -205,7 +205,7 @@ def _refit(
     """Noise's z, height and whether the exposures agree, each (C,), of disjoint lines (C, D) under the full noise model."""
     gain = model.gain(data, fit.at.amplitude, fit.at.calibration).expand_as(data.flux)
     for step in range(STEPS):
-        change = gain.double() * (height @ lines)
+        change = gain.double() * (height.unsqueeze(0) @ lines)
         now = model.noise.linearize(data.flux - mean - change.to(mean), data.ivar, data.mask)
         score, diagonals = weigh(now, gain)
         each = _quadratic(diagonals, lines)  # (E, C)

@@ -10,7 +10,6 @@ from ..model.linearization import Linearization
 from ..posterior import Feature
 from .features import find_features
 from .newton import Fit
-from .stack import Stack
 from .support import SUPPORT_LEVEL, null_of, surprise
 
 __all__ = ["Missing", "what_is_missing"]
@@ -42,7 +41,7 @@ def what_is_missing(model: SpectrumModel, data: Data, fit: Fit, local: Lineariza
         local: The noise's linearization at the residuals there.
         mean: What the model expects of each exposure, shape (1, E, D).
     """
-    found = surprise(model, fit, Stack.of(model, data, fit, local))
+    found = surprise(model, data, fit, local)
     features = find_features(model, data, fit, local, mean)
     p = null_of(model).p_value(found)
     flags = {"OUT_OF_SUPPORT"} if p < SUPPORT_LEVEL else set()

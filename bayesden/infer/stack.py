@@ -51,16 +51,12 @@ class Stack:
         diagonals: Diagonals 0..K of M; entry p of number j couples pixels p and p - j, shape :math:`(K + 1, D)`.
         tangents: :math:`L^{-1} T^\top M` with :math:`H = L L^\top`, shape :math:`(n, D)`, in the precision of the data.
         star: The fitted star, amplitude aside, shape :math:`(D,)`.
-        scores: The exposures' shares of b, shape :math:`(E, D)`.
-        bands: The exposures' shares of the diagonals, shape :math:`(K + 1, E, D)`.
     """
 
     score: Tensor
     diagonals: Tensor
     tangents: Tensor
     star: Tensor
-    scores: Tensor
-    bands: Tensor
 
     @classmethod
     @torch.no_grad()
@@ -88,8 +84,7 @@ class Stack:
             rows.append(torch.einsum("tef,etd->ftd", model.centring(data)[0].double(), centred).flatten(0, 1))
         factor = torch.linalg.cholesky(fit.precision[0])
         tangents = torch.linalg.solve_triangular(factor, torch.cat(rows), upper=False)
-        tangents, bands = tangents.to(data.flux.dtype), torch.cat(every)
-        return cls(score.sum(1)[0], bands.sum(1), tangents, star[0].double(), score[0], bands)
+        return cls(score.sum(1)[0], torch.cat(total)[:, 0], tangents.to(data.flux.dtype), star[0].double())
 
     def scan(self, profile: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         r"""Score, information, and information without what the parameters absorb, of one profile at every pixel.

@@ -33,14 +33,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..model.joint import SpectrumModel
+from ..model.joint import Data, SpectrumModel
+from ..model.linearization import Linearization
 from ..model.nuisance import chebyshev
 from .newton import Fit
-from .stack import Stack
+from .stack import weigh
 
 __all__ = ["MISFIT", "SUPPORT_LEVEL", "Null", "Surprise", "Tail", "null_of", "surprise"]
 
-SUPPORT_LEVEL = 0.002  # of the p-value
+SUPPORT_LEVEL = 0.005  # of the p-value
 BLOCK = 16  # pixels
 MISFIT = 0.01  # kappa
 BESIDE = 3  # blocks either side that the exposures' scatter is taken from
@@ -67,17 +68,21 @@ class Surprise:
 
 
 @torch.no_grad()
-def surprise(model: SpectrumModel, fit: Fit, stack: Stack) -> Surprise:
+def surprise(model: SpectrumModel, data: Data, fit: Fit, local: Linearization) -> Surprise:
     """The statistics of one spectrum.
 
     Arguments:
         model: The joint density.
+        data: One row.
         fit: The mode; one row.
-        stack: The residuals about it.
+        local: The noise's linearization at the residuals there.
     """
-    tau = model.discrepancy[fit.at.label[0]].to(stack.star)
-    variance = _blocks(tau.square() + (MISFIT * stack.star).square()) / _blocks(torch.ones_like(tau))
-    information, score = _information(stack), _blocks(stack.scores)
+    star = model.star(fit.at)[0].double()
+    tau = model.discrepancy[fit.at.label[0]].to(star)
+    variance = _blocks(tau.square() + (MISFIT * star).square()) / _blocks(torch.ones_like(tau))
+    gain = model.gain(data, fit.at.amplitude, fit.at.calibration).expand_as(data.flux)
+    score, bands = weigh(local, gain)
+    information, score = _information([band[0] for band in bands]), _blocks(score[0])
     total = information.sum(0)
     known = total > 1e-6 * total.max()
     if not known.any():  # no pixel counts
@@ -96,10 +101,10 @@ def _blocks(values: Tensor) -> Tensor:
     return torch.nn.functional.pad(values, (0, short)).unflatten(-1, (-1, BLOCK)).sum(-1)
 
 
-def _information(stack: Stack) -> Tensor:
-    """What each exposure says of the mean of each block, (E, blocks)."""
-    place = torch.arange(stack.bands.shape[-1], device=stack.bands.device) % BLOCK
-    inside = [(1 if j == 0 else 2) * (place >= j) * band for j, band in enumerate(stack.bands)]
+def _information(bands: list[Tensor]) -> Tensor:
+    """What each exposure says of the mean of each block, (E, blocks), from the diagonals of its information."""
+    place = torch.arange(bands[0].shape[-1], device=bands[0].device) % BLOCK
+    inside = [(1 if j == 0 else 2) * (place >= j) * band for j, band in enumerate(bands)]
     return _blocks(sum(inside)).clamp_min(0.0)
 
 
