@@ -77,7 +77,7 @@ def _update(
     covariance[dim:, :dim] = -across @ latent.covariance
     covariance[:dim, dim:] = covariance[dim:, :dim].mT
     covariance[dim:, dim:] = torch.linalg.inv(rest) + across @ latent.covariance @ across.mT
-    evidence = objective + latent.log_evidence - 0.5 * z @ precision @ z - slope @ z
+    evidence = objective + latent.log_evidence - 0.5 * z @ (precision @ z) - slope @ z
     evidence = evidence + 0.5 * gradient[dim:] @ step - 0.5 * torch.linalg.slogdet(rest / (2 * torch.pi)).logabsdet
     return mean, covariance, evidence
 

@@ -29,7 +29,7 @@ from .rest_frame import RestFrame
 
 __all__ = ["DEFAULT_MODEL", "FORMAT", "PARTS", "load_model", "load_part", "read_header", "save_model", "save_part"]
 
-FORMAT = 1
+FORMAT = 2
 DEFAULT_MODEL = "sdss-10class"
 PARTS: dict[str, Callable[[dict], nn.Module]] = {
     "generator": build_generator,

@@ -27,7 +27,12 @@ class ClassPrior(nn.Module):
         if p.shape != (len(classes),) or not bool((p >= 0).all()) or not bool(p.sum() > 0):
             raise ModelError(f"class prior: expected {len(classes)} non-negative probabilities, got {p.tolist()}")
         self.classes = tuple(classes)
-        self.register_buffer("log_prob", torch.log(p / p.sum()))
+        self.register_buffer("logits", torch.log(p / p.sum()))
+
+    @property
+    def log_prob(self) -> Tensor:
+        r""":math:`\log p(C)`, shape :math:`(K,)`, normalised in the precision that the model has."""
+        return torch.log_softmax(self.logits, 0)
 
     @property
     def size(self) -> int:

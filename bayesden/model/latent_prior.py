@@ -113,7 +113,7 @@ class LatentPrior(nn.Module, ABC):
             shift: :math:`\eta`, shape :math:`(L,)`.
             precision: :math:`\Lambda`, shape :math:`(L, L)`, positive semi-definite.
         """
-        prior = self.curvature(z[None], torch.full((1,), k, device=z.device))
+        prior = self.curvature(z[None].to(self.latents(k).dtype), torch.full((1,), k, device=z.device))
         log_prob, slope, own = prior.log_prob[0].double(), prior.gradient[0].double(), prior.precision[0].double()
         factor, info = torch.linalg.cholesky_ex(own + precision)
         if info != 0:
@@ -122,7 +122,7 @@ class LatentPrior(nn.Module, ABC):
         total = shift + slope + own @ z
         mean = torch.cholesky_solve(total.unsqueeze(-1), factor).squeeze(-1)
         log_det = factor.diagonal().log().sum() - 0.5 * self.latent_dim * math.log(2 * math.pi)
-        evidence = log_prob - slope @ z - 0.5 * z @ own @ z + 0.5 * total @ mean - log_det
+        evidence = log_prob - slope @ z - 0.5 * z @ (own @ z) + 0.5 * total @ mean - log_det
         return LatentPosterior(evidence, mean, torch.cholesky_inverse(factor))
 
     def _slice(self, k: int) -> slice:
@@ -168,7 +168,7 @@ class KernelPrior(LatentPrior):
         """See `LatentPrior.posterior`; exact, all kernels summed."""
         weight, means, covariances = self.product(k, shift, precision)
         share = torch.softmax(weight, 0)
-        mean = share @ means
+        mean = (share.unsqueeze(-1) * means).sum(0)
         apart = means - mean
         covariance = (share[:, None, None] * covariances).sum(0) + apart.mT @ (share[:, None] * apart)
         return LatentPosterior(torch.logsumexp(weight, 0), mean, covariance)

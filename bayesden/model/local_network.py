@@ -5,6 +5,7 @@ It has no flow in it, so that its closed-form derivatives can be read, and teste
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import register_parametrization
 
 __all__ = ["LocalNetwork", "counted", "shift"]
 
@@ -51,6 +52,17 @@ def _squash_slope(x: Tensor) -> Tensor:
     return inverse * inverse * inverse
 
 
+class _Masked(nn.Module):
+    """Weights of which some are zero for good."""
+
+    def __init__(self, mask: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mask", mask, persistent=False)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight * self.mask
+
+
 class LocalNetwork(nn.Module):
     r"""Features of a local group of pixels, two layers, two heads :math:`\mu_d, \alpha_d` (Kang et al. 2021, figure 2).
 
@@ -67,22 +79,35 @@ class LocalNetwork(nn.Module):
         squash: float,
         mu_bound: float,
         alpha_bound: float,
-        profile: bool = True,
+        profile: str = "none",
         context: int = 0,
     ) -> None:
         super().__init__()
         self.robust = kind == "robust"
         self.window, self.squash, self.mu_bound, self.alpha_bound = window, squash, mu_bound, alpha_bound
         self.context = context
-        self.profile = profile and self.robust
+        self.profile = self.robust and profile != "none"
         self.first = nn.Linear((3 * window if self.profile else window) + context, channels)
         self.second = nn.Linear(channels, hidden)
         self.heads = nn.Linear(hidden, 2)  # mu, alpha
         nn.init.zeros_(self.heads.weight)
         nn.init.zeros_(self.heads.bias)
+        if self.profile and profile == "scale":
+            self._keep_profile_from_mu()
         edge = 1 if self.robust else window
         self.edge_mu = nn.Parameter(torch.zeros(edge), requires_grad=not self.robust)
         self.edge_alpha = nn.Parameter(torch.zeros(edge))
+
+    def _keep_profile_from_mu(self) -> None:
+        """Weights of zero, so that mu is made of half of each layer, which the error profile does not reach."""
+        window, (hidden, channels) = self.window, self.second.weight.shape
+        for layer, inputs in ((self.first, slice(window, 3 * window)), (self.second, slice(channels // 2, None))):
+            mask = torch.ones_like(layer.weight)
+            mask[: len(mask) // 2, inputs] = 0.0
+            register_parametrization(layer, "weight", _Masked(mask))
+        mask = torch.ones_like(self.heads.weight)
+        mask[0, hidden // 2 :] = 0.0
+        register_parametrization(self.heads, "weight", _Masked(mask))
 
     def whiten(self, eps: Tensor, ivar: Tensor, bad: Tensor) -> tuple[Tensor, Tensor]:
         """Residuals in the unit of the model, zero where bad, and that unit's inverse, one where bad."""

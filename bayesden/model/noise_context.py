@@ -5,6 +5,8 @@ r"""What is known of a pixel's noise beside its inverse variance, as a few numbe
 - `correlation`: the correlation that resampling has given the pixel with its predecessor, and `correlation-1` and
   `correlation+1` those of the pixels before and after with theirs. They depend on the ratio of native to new pixels, which
   changes with wavelength and camera, on how the edges fall, and on whether one arm or both were used.
+- `scatter`: the noise over the pipeline's error as the exposures themselves show it: the median second difference over two
+  pixels of an exposure's difference to the others' mean, over a quarter of the grid. A single exposure has none.
 - `sky`: the sky's brightness over that of its surroundings, high in airglow lines.
 
 Each is scaled to order one, bounded, and 0 where it is typical or not known. Star, its error and surroundings are medians over
@@ -19,10 +21,12 @@ from ..spectrum import Observation
 
 __all__ = ["CHANNELS", "noise_context", "smooth"]
 
-CHANNELS = ("snr", "correlation-1", "correlation", "correlation+1", "sky")
+CHANNELS = ("snr", "correlation-1", "correlation", "correlation+1", "sky", "scatter")
 BLOCK = 64  # pixels
 SNR_SCALE, SNR_MIDDLE = 30.0, 0.5
 CORRELATION_MIDDLE, CORRELATION_GAIN = 0.11, 10.0
+SCATTER_MIDDLE, SCATTER_GAIN = 0.75, 5.0
+STRETCHES = 4  # of the grid, over which the scatter is taken as one
 
 
 def smooth(values: NDArray, good: NDArray) -> NDArray:
@@ -76,6 +80,32 @@ def _sky(sky: NDArray) -> NDArray:
     return 2 * _squash(np.log(np.where(known, sky, 1.0) / np.where(known, around, 1.0)))
 
 
+def _second_difference(flux: NDArray, variance: NDArray, good: NDArray) -> tuple[NDArray, NDArray]:
+    """Over two pixels, which resampling has not correlated, in units of its error; and where it is known."""
+    before, here, after = (slice(0, -4), slice(2, -2), slice(4, None))
+    step = 2 * flux[:, here] - flux[:, before] - flux[:, after]
+    error = 4 * variance[:, here] + variance[:, before] + variance[:, after]
+    known = good[:, before] & good[:, here] & good[:, after]
+    pad = ((0, 0), (2, 2))
+    return np.pad(step / np.sqrt(np.where(known, error, 1.0)), pad), np.pad(known, pad)
+
+
+def _scatter(obs: Observation) -> NDArray:
+    total = obs.ivar.sum(0)
+    rest = total - obs.ivar
+    known = (obs.ivar > 0) & (rest > 1e-9 * total)
+    ivar, rest = np.where(known, obs.ivar, 1.0), np.where(known, rest, 1.0)
+    step = obs.flux - ((obs.flux * obs.ivar).sum(0) - obs.flux * obs.ivar) / rest
+    white, known = _second_difference(step, 1 / ivar + 1 / rest, known)
+    out = np.zeros(obs.flux.shape)
+    for part in np.array_split(np.arange(obs.wavelength.size), STRETCHES):
+        for size, good, row in zip(np.abs(white[:, part]), known[:, part], out, strict=True):
+            if good.sum() >= BLOCK:
+                scatter = 1.4826 * np.median(size[good])
+                row[part] = SCATTER_GAIN * np.log(max(scatter, 1e-3) / SCATTER_MIDDLE)
+    return np.clip(out, -3, 3)
+
+
 def noise_context(obs: Observation) -> NDArray:
     """The context of every pixel of an observation.
 
@@ -91,4 +121,5 @@ def noise_context(obs: Observation) -> NDArray:
         context[:, 1:4] = np.stack(_correlations(obs.correlation), 1)
     if obs.sky is not None:
         context[:, 4] = _sky(obs.sky)
+    context[:, 5] = _scatter(obs)
     return np.where(obs.mask[:, None], 0.0, context)

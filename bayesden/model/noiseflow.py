@@ -44,6 +44,7 @@ from .noise_context import CHANNELS
 
 __all__ = ["KINDS", "Linearization", "LocalAutoregressive", "NoiseFlow", "StudentT", "window_maf"]
 
+PROFILES = ("none", "scale", "full")
 KINDS = {"robust": 2.0, "kang2021": 7.0}  # each with its default bound on alpha
 BLOCK = 32768  # pixels at a time on a CPU, so that the hidden layers stay near its caches
 
@@ -156,7 +157,8 @@ class NoiseFlow(nn.Module):
         squash: Whitened residuals enter the network as :math:`w / \sqrt{1 + (w/c)^2}`; this is :math:`c` (`robust`).
         mu_bound: Largest :math:`|\mu|`, in units of the pipeline's sigma (`robust`).
         alpha_bound: Largest :math:`|\alpha|`, by default 2 for `robust` and 7 for `kang2021`; 0 for none, as published.
-        profile: Whether the errors around a pixel are an input (`robust`). They tell the noise, but lines of the star as well.
+        profile: What the errors around a pixel act on (`robust`), one of `PROFILES`: nothing; alpha alone; or mu too, which
+            then reads the noise out of them, but lines of the star as well.
         context: Names of the channels that it is conditioned on: none, or `CHANNELS` of `noise_context.py` (`robust`).
 
     Raises:
@@ -180,7 +182,7 @@ class NoiseFlow(nn.Module):
         squash: float = 4.0,
         mu_bound: float = 3.0,
         alpha_bound: float | None = None,
-        profile: bool = True,
+        profile: str = "none",
         context: Sequence[str] = (),
     ) -> None:
         super().__init__()
@@ -196,11 +198,14 @@ class NoiseFlow(nn.Module):
         if context and (tuple(context) != CHANNELS or kind != "robust"):
             wanted, came = ", ".join(CHANNELS), f"{', '.join(context)} for {kind}"
             raise InputError(f"noise flow: context: expected none, or {wanted} for robust, got {came}")
+        if profile not in PROFILES or (kind != "robust" and profile != "none"):
+            wanted = ", ".join(PROFILES)
+            raise InputError(f"noise flow: profile: expected one of {wanted} for robust, got {profile!r} for {kind}")
         self.kind, self.size, self.window = kind, size, window
         shape = {"window": window, "channels": channels, "hidden": hidden}
         bounds = {"squash": squash, "mu_bound": mu_bound, "alpha_bound": alpha_bound}
         self.config = {"kind": kind, "size": size, **shape, **bounds}
-        self.config |= ({} if profile else {"profile": False}) | ({"context": list(context)} if context else {})
+        self.config |= {"profile": profile, "context": list(context)}
         base = StudentT(size) if kind == "robust" else StandardNormal([size])
         self.flow = Flow(
             LocalAutoregressive(LocalNetwork(kind, **shape, **bounds, profile=profile, context=len(context))), base

@@ -8,16 +8,22 @@ of which the R largest are kept; :math:`\tau_C^2` is the variance of each cell o
 that the generator was trained on are smaller; they help where a class has few objects that it was not, and count as many
 as those all together.
 
-The remainder is measured on the held-out spectra that the factors were made of too, so it is an underestimate for new objects.
+The remainder is that of objects that had no part in the factors: the held-out objects are dealt into folds, and each fold is
+measured outside of the span of factors made without it.
 """
 
+import hashlib
+
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..model.generator import Generator
 from .library import Library
 
 __all__ = ["fit_discrepancy"]
+
+FOLDS = 4
 
 
 @torch.no_grad()
@@ -35,16 +41,39 @@ def fit_discrepancy(library: Library, generator: Generator, rank: int) -> tuple[
     factors, remainder = [], []
     parts = [library.subset(split) for split in ("train", "validation")]
     for k in range(len(library.classes)):
-        flux = [torch.from_numpy(part.flux[part.label == k]) for part in parts]
-        errors = [rows - generator(generator.encode(rows)) for rows in flux]
-        held_out = errors[1] if len(errors[1]) else errors[0]
-        weighted = [e / max(len(e), 1) ** 0.5 for e in errors]
-        with torch.random.fork_rng(devices=[]):  # the decomposition starts from random directions
-            torch.manual_seed(0)
-            _, size, basis = torch.svd_lowrank(torch.cat(weighted).double(), q=rank + 8, niter=4)
-        size = size / sum(len(e) > 0 for e in errors) ** 0.5
-        basis = basis[:, :rank]
-        factors.append((size[:rank, None] * basis.T).float())
-        left = held_out.double() - held_out.double() @ basis @ basis.T
+        chosen = [part.take(part.label == k) for part in parts]
+        trained, held_out = (_errors(generator, part.flux) for part in chosen)
+        size, basis = _factors([trained, held_out], rank)
+        factors.append((size[:, None] * basis.T).float())
+        left = _left_out(trained, held_out, _folds(chosen[1].name), rank) if len(held_out) else trained
         remainder.append(left.square().mean(0).sqrt().float())
     return torch.stack(factors), torch.stack(remainder)
+
+
+def _errors(generator: Generator, flux: NDArray) -> Tensor:
+    spectra = torch.from_numpy(flux)
+    return (spectra - generator(generator.encode(spectra))).double()
+
+
+def _factors(errors: list[Tensor], rank: int) -> tuple[Tensor, Tensor]:
+    """Sizes (R,) and directions (N, R) of the principal factors, each group of errors counting the same."""
+    groups = [e / len(e) ** 0.5 for e in errors if len(e)]
+    with torch.random.fork_rng(devices=[]):  # the decomposition starts from random directions
+        torch.manual_seed(0)
+        _, size, basis = torch.svd_lowrank(torch.cat(groups), q=rank + 8, niter=4)
+    return size[:rank] / len(groups) ** 0.5, basis[:, :rank]
+
+
+def _folds(names: NDArray) -> Tensor:
+    """A fold for each spectrum, by the hash of its object's name."""
+    return torch.tensor([hashlib.sha256(f"fold/{name}".encode()).digest()[0] % FOLDS for name in names.tolist()])
+
+
+def _left_out(trained: Tensor, held_out: Tensor, fold: Tensor, rank: int) -> Tensor:
+    """What factors made without a fold leave of it, all folds together."""
+    left = []
+    for number in fold.unique():
+        inside = held_out[fold == number]
+        _, basis = _factors([trained, held_out[fold != number]], rank)
+        left.append(inside - inside @ basis @ basis.T)
+    return torch.cat(left)

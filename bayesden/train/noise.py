@@ -148,7 +148,7 @@ def fit_noise(
     """
     if len(samples) < 2:
         raise InputError(f"noise samples: expected at least two exposures, got {len(samples)}")
-    config = ({"context": CHANNELS, "profile": False} if kind == "robust" else {}) | config
+    config = ({"context": CHANNELS, "profile": "scale"} if kind == "robust" else {}) | config
     held_out = _split(samples, np.random.default_rng(seed), validation_share)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

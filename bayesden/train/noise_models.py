@@ -132,7 +132,7 @@ MODELS: dict[str, Callable[[NoiseSamples, int, int], LogDensity]] = {
     "kang2021": _flow("kang2021"),
     "robust": _flow("robust"),
     "robust-profile": _flow(
-        "robust", profile=True
+        "robust", profile="full"
     ),  # reads the noise, and the star's lines, out of the pipeline's errors
 }
 

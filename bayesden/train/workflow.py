@@ -71,10 +71,10 @@ class Recipe:
 
 
 NETWORK = {"kind": "basis", "components": 128, "hidden": (256, 512), "epochs": 300}  # the defaults, spelt out for cards
-FOREGROUND = {"velocity_sd_kms": 200.0, "ebv_mean": 0.2, "ebv_sd": 0.2, "tilt_sd": 0.02}
+FOREGROUND = {"velocity_sd_kms": 200.0, "ebv_mean": 0.2, "ebv_sd": 0.2, "tilt_sd": 0.02, "arm_sd": 0.02}
 RECIPES = {
     "default": Recipe(
-        generator={**NETWORK, "latent_dim": 8, "epochs": 200},
+        generator={**NETWORK, "latent_dim": 8, "epochs": 400},
         prior={"kind": "local-kde"},
         noise={"kind": "robust"},
         rest={"step": 2.302585e-4, "reach_kms": 1000.0},

@@ -146,7 +146,7 @@ def header_changed(content: bytes, **changes: object) -> bytes:
 BAD_MODELS = {
     "truncated": (lambda content: content[:-100], "expected a model file"),
     "nothing": (lambda content: b"", "expected a model file"),
-    "another version": (lambda content: header_changed(content, format=99), "expected model format 1, got 99"),
+    "another version": (lambda content: header_changed(content, format=99), "expected model format 2, got 99"),
     "wrong checksum": (lambda content: content[:-1] + bytes([content[-1] ^ 1]), "expected checksum"),
     "other tensors": (lambda content: save({"x": np.zeros(3)}), "without its header"),
 }

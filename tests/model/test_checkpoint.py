@@ -132,7 +132,7 @@ def test_a_changed_header_has_a_wrong_checksum(saved: Path) -> None:
 def test_another_format_version_is_refused(saved: Path) -> None:
     header, tensors = contents(saved)
     rewrite(saved, header | {"format": 99}, tensors)
-    assert refusal(saved).endswith("expected model format 1, got 99")
+    assert refusal(saved).endswith("expected model format 2, got 99")
 
 
 @pytest.mark.parametrize("header", [None, [], "model", 3])
@@ -150,7 +150,7 @@ def signed(path: Path, header: dict, tensors: dict[str, torch.Tensor]) -> None:
     _write(path, {k: v for k, v in header.items() if k not in ("format", "sha256")}, tensors)
 
 
-@pytest.mark.parametrize("name", ["wavelength", "spread", "class_prior.log_prob", "generator.decoder.0.weight"])
+@pytest.mark.parametrize("name", ["wavelength", "spread", "class_prior.logits", "generator.decoder.0.weight"])
 def test_a_missing_tensor_is_named(saved: Path, name: str) -> None:
     header, tensors = contents(saved)
     del tensors[name]

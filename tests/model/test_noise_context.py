@@ -44,7 +44,8 @@ def test_the_channels_of_correlation_are_its_neighbours() -> None:
 def test_a_line_in_the_star_does_not_change_what_is_thought_of_its_noise() -> None:
     plain = observation()
     line = 1 - 0.7 * np.exp(-0.5 * ((WAVELENGTH - 5500) / 3) ** 2)
-    changed = noise_context(replace(plain, flux=plain.flux * line)) - noise_context(plain)
+    star = plain.coadd()[0]
+    changed = noise_context(replace(plain, flux=plain.flux + star * (line - 1))) - noise_context(plain)
     assert np.abs(changed).max() < 0.05
 
 
@@ -52,7 +53,7 @@ def test_what_is_not_known_or_masked_is_zero() -> None:
     mask = np.zeros((2, SIZE), bool)
     mask[0, 50:80] = True
     context = noise_context(observation(sky=None, correlation=None, mask=mask))
-    assert (context[:, 1:] == 0).all() and (context[0, :, 50:80] == 0).all()
+    assert (context[:, 1:5] == 0).all() and (context[0, :, 50:80] == 0).all()
     assert (context[1, 0] != 0).all()
 
 
@@ -65,3 +66,19 @@ def test_smooth_is_the_block_medians_of_what_is_good() -> None:
     expected = np.median(values[0, index])
     assert np.interp(index.mean(), np.arange(256), found[0]) == pytest.approx(expected, abs=0.05)
     assert (found[1] == 0).all()
+
+
+def test_the_scatter_is_that_of_the_exposures_whatever_the_star() -> None:
+    """A noise of twice the pipeline's error is told from one of its size, lines or not; one exposure tells nothing."""
+    rng = np.random.default_rng(4)
+    lines = 1 + 0.5 * rng.normal(size=SIZE)
+    noise, ivar = rng.normal(size=(3, SIZE)) / 20, np.full((3, SIZE), 400.0)
+    found = [
+        noise_context(Observation(WAVELENGTH, star + factor * noise, ivar))[:, 5]
+        for star in (np.ones(SIZE), lines)
+        for factor in (1.0, 2.0)
+    ]
+    np.testing.assert_allclose(found[0], found[2], atol=1e-4)
+    assert np.median(found[0]) == pytest.approx(5 * np.log(1 / 0.75), abs=0.5)
+    np.testing.assert_allclose(np.minimum(found[0] + 5 * np.log(2), 3), found[1], atol=1e-3)
+    assert (noise_context(Observation(WAVELENGTH, lines, ivar[0]))[:, 5] == 0).all()

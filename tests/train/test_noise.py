@@ -207,7 +207,7 @@ def test_residuals_of_different_stars_in_one_list_are_those_of_each_by_itself() 
     together, alone = residuals(stars), [residuals(obs) for obs in stars]
     for key in ("eps", "ivar", "context"):
         np.testing.assert_array_equal(getattr(together, key), np.concatenate([getattr(p, key) for p in alone]))
-    assert together.select([3, 4]).context.shape == (2, 5, SIZE)
+    assert together.select([3, 4]).context.shape == (2, 6, SIZE)
 
 
 def test_a_star_of_many_exposures_counts_no_more_than_one_of_few() -> None:
