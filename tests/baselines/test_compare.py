@@ -35,8 +35,26 @@ def test_the_spectra_are_those_of_the_split(split: str) -> None:
     library = Library(grid, np.ones((120, 64), np.float32), np.arange(120) % 2, names, classes=("A", "M"))
     flux, ivar = 1 + 0.1 * rng.normal(size=(4, 64)), np.full((4, 64), 100.0)
     noise = residuals(Observation(grid.wavelength, flux, ivar, name="noise"))
-    table = {"coadd": lambda observations: np.array([o.coadd()[0] for o in observations])}
+    table = {"coadd": lambda observations: np.array([o.coadd() for o in observations]).swapaxes(0, 1)}
     conditions = (Condition(10.0), Condition(20.0))
     rows = compare(library, noise, table, split=split, conditions=conditions, per_class=5, report=lambda line: None)
     assert len(rows) == 2 * 2 * 5 and {split_of(r.name.split()[0]) for r in rows} == {split}
     assert np.mean([r.loss for r in rows if r.snr == 10]) > 3 * np.mean([r.loss for r in rows if r.snr == 20])
+
+
+def test_the_shares_within_the_intervals_are_those_of_the_error_bars() -> None:
+    """Right error bars hold their share; halved ones do not (control)."""
+    grid = Grid.uniform(size=256)
+    names = np.array([f"star-{i}" for i in range(60)])
+    library = Library(grid, np.ones((60, 256), np.float32), np.zeros(60, int), names, classes=("A",))
+
+    def coadd(observations, size=1.0):
+        flux, ivar = np.array([o.coadd() for o in observations]).swapaxes(0, 1)
+        return flux, size / np.sqrt(ivar)
+
+    table = {"right": coadd, "halved": lambda observations: coadd(observations, 0.5)}
+    options = {"split": "train", "conditions": [Condition(10.0)], "per_class": 20, "report": lambda line: None}
+    rows = compare(library, None, table, **options)
+    for name, expected in (("right", (0.5, 0.9)), ("halved", (0.264, 0.589))):
+        found = np.mean([(r.within_50, r.within_90) for r in rows if r.method == name], 0)
+        np.testing.assert_allclose(found, expected, atol=0.03)
