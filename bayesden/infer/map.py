@@ -11,7 +11,7 @@ In three stages, each a single tensor program over the batch:
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -47,8 +47,8 @@ class Settings:
     starts: int = 1
     search: int = 30
     kernels: int = 2
-    keep: int = 4
-    margin: float = 100.0
+    keep: int = 6
+    margin: float = 225.0
     iterations: int = 60
     tolerance: float = 1e-4
 
@@ -160,14 +160,15 @@ def _search_at_rest(
 ) -> tuple[Parameters, Tensor, Tensor]:
     """The same by closed forms on a net of velocities and reddenings, for models of stars at rest."""
     start, evidence = search(model, net_of(model), data)
-    # the closed forms are rougher than a climb
-    rows = _close(evidence, replace(settings, margin=1.5 * settings.margin))
-    spectrum = torch.arange(len(data), device=rows.device).repeat_interleave(len(model.classes))[rows]
+    rows = _close(evidence, settings)
+    spectrum = torch.arange(len(data), device=rows.device).repeat_interleave(len(model.classes))
     smooth = _smooth(model)
     climb = Newton(smooth, iterations=settings.search, tolerance=0.1)
-    fit = climb.maximise(data.take(spectrum), start.take(rows))
+    fit = climb.maximise(data.take(spectrum[rows]), start.take(rows))
     at, origin = among_kernels(model, fit, smooth.latent_prior, settings.kernels)
-    return at, spectrum[origin], evidence
+    best = _best(fit, spectrum[rows])
+    at = _join(at, _at_class_mean(model, fit.at.take(best)))
+    return at, spectrum[rows][torch.cat([origin, best])], evidence
 
 
 def _close(objective: Tensor, settings: Settings) -> Tensor:
@@ -202,9 +203,8 @@ def _with_calibration(model: SpectrumModel, data: Data, at: Parameters) -> Param
     return Parameters(at.z, at.amplitude, calibration, at.label, at.detail, at.foreground)
 
 
-def _best_of_class(fit: Fit, spectrum: Tensor, count: int) -> Tensor:
-    """Rows of the best mode of each spectrum and class, in the order of spectra and classes."""
-    group = spectrum * count + fit.at.label
+def _best(fit: Fit, group: Tensor) -> Tensor:
+    """Rows of the best mode of each group (M,), in the order of the groups."""
     best = fit.objective.new_full((int(group.max()) + 1,), -torch.inf).scatter_reduce(0, group, fit.objective, "amax")
     rows = torch.nonzero(fit.objective == best[group]).flatten()
     first = {int(g): int(r) for r, g in zip(rows.flip(0), group[rows].flip(0), strict=True)}
@@ -237,7 +237,7 @@ def fit_map(
     """
     data = Data.stack(observations, model.device)
     fit, spectrum, coarse = find_modes(model, data, settings, seed)
-    rows = _best_of_class(fit, spectrum, len(model.classes))
+    rows = _best(fit, spectrum * len(model.classes) + fit.at.label)
     normals = integrate(model, data.take(spectrum[rows]), fit.at.take(rows))
     evidence = _class_evidence(coarse, normals, spectrum[rows])
     posteriors = []
