@@ -206,7 +206,7 @@ def _refit(
     gain = model.gain(data, fit.at.amplitude, fit.at.calibration).expand_as(data.flux)
     for step in range(STEPS):
         change = gain.double() * (height.unsqueeze(0) @ lines)
-        now = model.noise.linearize(data.flux - mean - change.to(mean), data.ivar, data.mask)
+        now = model.noise.linearize(data.flux - mean - change.to(mean), data.ivar, data.mask, data.context)
         score, diagonals = weigh(now, gain)
         each = _quadratic(diagonals, lines)  # (E, C)
         if step < STEPS - 1:
@@ -222,7 +222,8 @@ def _agree(gained: Tensor, z: Tensor, share: Tensor) -> Tensor:
     """Whether the other exposures' own z, if any one is left out, is what their share of the information lets expect."""
     left = (1 - share).clamp(1e-6, 1.0)
     others = (gained.sum(0) - gained + left * z.square()) / (2 * left.sqrt() * z.clamp_min(1e-6))
-    return (others >= left.sqrt() * z - AGREE * share.sqrt()).all(0) | (len(share) == 1)
+    agrees = others >= left.sqrt() * z - AGREE * share.sqrt()
+    return (agrees | (share < 1e-9)).all(0) | (len(share) == 1)  # what saw nothing of a line does not speak
 
 
 def _quadratic(diagonals: list[Tensor], lines: Tensor) -> Tensor:

@@ -128,3 +128,14 @@ def test_lines_are_named() -> None:
     assert identify(7620.0, 200.0) == ("air O2 (A)", True)
     assert identify(7701.0, 200.0) == ("air O2 (A), K I 7701", True)
     assert identify(6013.0, 200.0) == ("", False)
+
+
+def test_lines_are_the_same_alone_and_beside_a_star_with_more_exposures(model: SpectrumModel, draw: Callable) -> None:
+    """Exposures that a spectrum lacks in its batch say nothing of its lines."""
+    star = with_line(draw(model, [0], exposures=2, snr=15.0)[0], 250, 12.0)
+    other = draw(model, [1], exposures=7, snr=15.0)[0]
+    alone, beside = denoise(star, model), denoise([star, other], model)[0]
+    assert alone.features
+    assert [f.wavelength_A for f in alone.features] == [f.wavelength_A for f in beside.features]
+    for one, two in zip(alone.features, beside.features, strict=True):
+        assert one.significance == pytest.approx(two.significance, rel=1e-3)
