@@ -24,7 +24,7 @@ from ..spectrum import Grid, Observation
 from ..train.library import Library
 from ..train.noise import NoiseSamples
 
-__all__ = ["GAPS", "TestBed", "cut_gap", "real_noise_bed", "reconstruction_loss", "white_noise_bed"]
+__all__ = ["GAPS", "TestBed", "choose", "cut_gap", "real_noise_bed", "reconstruction_loss", "white_noise_bed"]
 
 GAPS = ("blue", "middle", "red")
 OUTLIER = 4.0  # whitened noise beyond this belongs to one exposure, not to all
@@ -54,7 +54,7 @@ def reconstruction_loss(flux: NDArray, truth: NDArray) -> NDArray:
     return np.square(flux - truth).mean(-1)
 
 
-def _choose(library: Library, per_class: int, rng: np.random.Generator) -> Library:
+def choose(library: Library, per_class: int, rng: np.random.Generator) -> Library:
     """As many spectra of each class, drawn without replacement as far as there are enough."""
     chosen = []
     for k in range(len(library.classes)):
@@ -82,7 +82,7 @@ def real_noise_bed(
         InputError: if a class has no spectrum.
     """
     rng = np.random.default_rng(seed)
-    clean = _choose(library, per_class, rng)
+    clean = choose(library, per_class, rng)
     star = np.asarray(noise.star)
     observations = []
     for i, truth in enumerate(clean.flux.astype(float)):
@@ -120,7 +120,7 @@ def _independent(noise: NoiseSamples, star: NDArray, chosen: str, rows: NDArray,
 def white_noise_bed(library: Library, *, snr: float, exposures: int = 1, per_class: int = 30, seed: int = 0) -> TestBed:
     """Clean spectra with white Gaussian noise of one size at every pixel; arguments as in `real_noise_bed`."""
     rng = np.random.default_rng(seed)
-    clean = _choose(library, per_class, rng)
+    clean = choose(library, per_class, rng)
     shape = (exposures, clean.grid.size)
     observations = []
     for i, truth in enumerate(clean.flux.astype(float)):

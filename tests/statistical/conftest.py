@@ -31,3 +31,16 @@ def noise(reference_data: Path, library: Library) -> NoiseSamples:
 def noise_files(sdss_files: list[Path]) -> list[Path]:
     """The files that the shipped noise was fitted on."""
     return [path for path in sdss_files if path.name not in UNSEEN]
+
+
+@pytest.fixture(scope="session")
+def moving(reference_data: Path) -> Library:
+    """Validation spectra of stars that move fast, with calibration errors of 3 %."""
+    options = {"velocity_kms": 500.0, "calibration": 0.03}
+    return build_library(reference_data / "templates", **options).subset("validation")
+
+
+@pytest.fixture(scope="session")
+def choice_noise(sdss_files: list[Path], library: Library) -> NoiseSamples:
+    """Noise of the two stars that models are chosen with."""
+    return residuals(read([path for path in sdss_files if path.name[5:9] in ("1079", "7332")], grid=library.grid))
