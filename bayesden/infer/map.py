@@ -16,8 +16,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..model.joint import Data, Parameters, SpectrumModel
-from ..model.latent_prior import gaussian_prior
+from ..model.data import Data
+from ..model.joint import Parameters, SpectrumModel
+from ..model.kernel_prior import gaussian_prior
 from ..posterior import Posterior
 from ..spectrum import Observation
 from .mixture import Normal, integrate

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..model.joint import Data, Parameters, SpectrumModel
+from ..model.data import Data
+from ..model.joint import Parameters, SpectrumModel
 from .banded import banded_information, lower, upper
 
 __all__ = ["Expansion", "Fit", "Newton", "exposure_tangents", "flatten", "unflatten"]

@@ -21,7 +21,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..model.joint import Data, SpectrumModel
+from ..model.data import Data
+from ..model.joint import SpectrumModel
 from ..model.linearization import Linearization
 from .banded import banded_information, lower, upper
 from .newton import Fit, exposure_tangents

@@ -13,9 +13,10 @@ from bayesden.infer.map import find_modes, fit_map
 from bayesden.infer.newton import Newton
 from bayesden.infer.reference import fit_map_pyro
 from bayesden.infer.rest_search import Net, _evidence, among_kernels, net_of, search
+from bayesden.model.data import Data
 from bayesden.model.flow_prior import FlowPrior
-from bayesden.model.joint import Data, Parameters
-from bayesden.model.latent_prior import KDEPrior, gaussian_prior
+from bayesden.model.joint import Parameters
+from bayesden.model.kernel_prior import KDEPrior, gaussian_prior
 from bayesden.model.local_kde import LocalKDEPrior
 
 
