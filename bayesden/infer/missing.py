@@ -35,12 +35,7 @@ class Missing:
 def what_is_missing(model: SpectrumModel, data: Data, fit: Fit, local: Linearization, mean: Tensor) -> Missing:
     """Look at the residuals of one spectrum about its mode.
 
-    Arguments:
-        model: The joint density.
-        data: One row.
-        fit: The mode; one row.
-        local: The noise's linearization at the residuals there.
-        mean: What the model expects of each exposure, shape (1, E, D).
+    Arguments as in `find_features`.
     """
     found = surprise(model, data, fit, local)
     features = find_features(model, data, fit, local, mean)
