@@ -166,6 +166,7 @@ def _search_at_rest(
 ) -> tuple[Parameters, Tensor, Tensor]:
     """The same by closed forms on a net of velocities and reddenings, for models of stars at rest."""
     start, evidence = search(model, net_of(model), data)
+    evidence = evidence + model.class_prior.log_prob
     rows = _close(evidence, settings)
     spectrum = torch.arange(len(data), device=rows.device).repeat_interleave(len(model.classes))
     smooth = _smooth(model)
