@@ -13,7 +13,7 @@ import torch
 from bayesden.model.class_prior import ClassPrior
 from bayesden.model.generator import BasisGenerator
 from bayesden.model.joint import Parameters, SpectrumModel
-from bayesden.model.latent_prior import KDEPrior
+from bayesden.model.kernel_prior import KDEPrior
 from bayesden.model.noiseflow import NoiseFlow
 from bayesden.model.nuisance import Nuisance
 from bayesden.model.rest_frame import RestFrame

@@ -27,7 +27,7 @@ FENCES = {
     "dust_extinction": ("simulation.effects",),
     "h5py": ("simulation.store", "simulation.stored"),
     "pyro": ("model.joint", "infer"),
-    "nflows": ("model.noiseflow", "model.flow_prior"),
+    "nflows": ("model.noiseflow", "model.flow_prior", "model.student_t"),
     "matplotlib": ("report",),
     "arviz": ("report",),
     "dask": ("survey",),

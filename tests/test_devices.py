@@ -11,9 +11,10 @@ from torch import Tensor
 from bayesden.infer.denoise import denoise
 from bayesden.infer.reference import fit_map_pyro
 from bayesden.model.checkpoint import load_model, save_model
+from bayesden.model.data import Data
 from bayesden.model.flow_prior import FlowPrior
 from bayesden.model.generator import ConvGenerator
-from bayesden.model.joint import Data, Parameters, SpectrumModel
+from bayesden.model.joint import Parameters, SpectrumModel
 from bayesden.model.local_kde import LocalKDEPrior
 from bayesden.posterior import Posterior
 from bayesden.train.noise import fit_noise, residuals, scale_ratio

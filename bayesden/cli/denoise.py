@@ -41,7 +41,7 @@ def denoise(
     use_map: Annotated[
         bool,
         typer.Option(
-            "--map", help="Maximum a posteriori, error bars from the curvature (the default).", show_default=False
+            "--map", help="Maximum a posteriori and the posterior about it (the default).", show_default=False
         ),
     ] = True,
     model: Annotated[

@@ -28,7 +28,7 @@ from scipy.stats import t as student_t
 from torch import Tensor
 
 from ..errors import InputError
-from ..model.joint import Data
+from ..model.data import Data
 from ..model.linearization import Linearization
 from ..model.noiseflow import NoiseFlow
 from ..model.nuisance import Nuisance

@@ -43,7 +43,7 @@ def denoise(
     Arguments:
         observation: One observation or several; on another grid than the model's they are resampled first.
         model: From `load_model`; the default model if None.
-        method: 'map', the maximum a posteriori with error bars from the curvature there.
+        method: 'map', the maximum a posteriori and the posterior about it.
         seed: Seed of the starting points.
         device: Where to compute, such as 'cpu' or 'cuda'; the model is moved there and stays. By default where it is.
         without: Nuisances to leave out, their priors made of no width: 'velocity' (the star is at rest), 'reddening'
@@ -105,7 +105,7 @@ def _on_grid(observation: Observation, model: SpectrumModel) -> Observation:
 
 
 def _chunks(observations: list[Observation]) -> Iterator[list[Observation]]:
-    """Runs of observations with equally many exposures together, in order, each of bounded size."""
+    """Runs of observations in order, each of bounded size once its exposures are padded to the most of any."""
     chunk: list[Observation] = []
     for observation in observations:
         most = max([observation.n_exposures, *(o.n_exposures for o in chunk)])

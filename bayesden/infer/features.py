@@ -31,7 +31,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..model.joint import Data, SpectrumModel
+from ..model.data import Data
+from ..model.joint import SpectrumModel
 from ..model.linearization import Linearization
 from ..posterior import Feature
 from .line_table import LIGHT_KMS, identify

@@ -1,12 +1,17 @@
 r"""Maximum a posteriori over latents, nuisances and class (Kang et al. 2021, eq. 7), for batches of spectra.
 
-In three stages, each a single tensor program over the batch:
+In four stages, of which the climbs are single tensor programs over the batch:
 
-1. *Rank*: every spectrum's coadd is compared with decoded kernel centres of every class's prior, amplitude profiled out.
-2. *Search*: from the best starts of each class, Newton steps on the coadd under white Student-t noise and a Gaussian
-   for each class instead of its kernels.
-3. *Refine*: the candidates that remain within `margin` nats of the best climb the full joint density, all exposures and
-   the noise flow included.
+1. *Rank*: every spectrum's coadd is compared with what each class can look like: decoded latents of its training spectra,
+   amplitude profiled out, or, for models of stars at rest, its Gaussian on a net of velocities and reddenings
+   (`rest_search.py`).
+2. *Search*: from the best start of each class, Newton steps on the coadd under white Student-t noise and a Gaussian for
+   each class instead of its latent prior. For stars at rest only classes within `margin` nats of the best are searched.
+3. *Refine*: candidates within `margin` climb the full joint density, all exposures and the noise flow included. For stars
+   at rest each starts at its best kernels (`rest_search.among_kernels`); and the best one of each spectrum starts once more
+   at its class's mean, from where other kernels are reached.
+4. *Integrate*: about the best mode of each class the posterior is taken in closed form (`mixture.py`); the classes are
+   weighed by its evidence.
 """
 
 import math
@@ -16,8 +21,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..model.joint import Data, Parameters, SpectrumModel
-from ..model.latent_prior import gaussian_prior
+from ..model.data import Data
+from ..model.joint import Parameters, SpectrumModel
+from ..model.kernel_prior import gaussian_prior
 from ..posterior import Posterior
 from ..spectrum import Observation
 from .mixture import Normal, integrate
@@ -33,12 +39,12 @@ class Settings:
     """Choices of the MAP search.
 
     Arguments:
-        bank: Prior draws of each class to rank.
-        starts: Starts of each class to search from.
+        bank: Latents of each class to rank (models on the pixels).
+        starts: Starts of each class to search from (models on the pixels).
         search: Newton steps of the coarse search.
         kernels: Starts of each candidate among the kernels of the latent prior (models of stars at rest).
-        keep: Candidates of each spectrum to refine, at most.
-        margin: Candidates further than this below the best are not refined, in nats.
+        keep: Candidates of each spectrum that go on, at most, besides the start at the class's mean.
+        margin: Candidates further than this below the best do not go on, in nats.
         iterations: Newton steps of the refinement, at most.
         tolerance: Predicted gain at which a candidate counts as converged, in nats.
     """
@@ -160,6 +166,7 @@ def _search_at_rest(
 ) -> tuple[Parameters, Tensor, Tensor]:
     """The same by closed forms on a net of velocities and reddenings, for models of stars at rest."""
     start, evidence = search(model, net_of(model), data)
+    evidence = evidence + model.class_prior.log_prob
     rows = _close(evidence, settings)
     spectrum = torch.arange(len(data), device=rows.device).repeat_interleave(len(model.classes))
     smooth = _smooth(model)

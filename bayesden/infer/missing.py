@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..model.joint import Data, SpectrumModel
+from ..model.data import Data
+from ..model.joint import SpectrumModel
 from ..model.linearization import Linearization
 from ..posterior import Feature
 from .features import find_features
@@ -34,12 +35,7 @@ class Missing:
 def what_is_missing(model: SpectrumModel, data: Data, fit: Fit, local: Linearization, mean: Tensor) -> Missing:
     """Look at the residuals of one spectrum about its mode.
 
-    Arguments:
-        model: The joint density.
-        data: One row.
-        fit: The mode; one row.
-        local: The noise's linearization at the residuals there.
-        mean: What the model expects of each exposure, shape (1, E, D).
+    Arguments as in `find_features`.
     """
     found = surprise(model, data, fit, local)
     features = find_features(model, data, fit, local, mean)

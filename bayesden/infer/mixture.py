@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..model.joint import Data, Parameters, SpectrumModel
+from ..model.data import Data
+from ..model.joint import Parameters, SpectrumModel
 from ..model.latent_prior import LatentPrior
 from .newton import Newton, flatten, unflatten
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..model.joint import Data, Parameters, SpectrumModel
+from ..model.data import Data
+from ..model.joint import Parameters, SpectrumModel
 from .banded import banded_information, lower, upper
 
 __all__ = ["Expansion", "Fit", "Newton", "exposure_tangents", "flatten", "unflatten"]
@@ -81,7 +82,6 @@ class Newton:
 
     Arguments:
         model: The joint density.
-        noise: Stands in for the model's noise (same `linearize`), for a coarse search.
         iterations: Evaluations allowed for each row.
         tolerance: A row has converged when a full step promises less than this, in nats.
         expected: Whether the curvature is the expected (Fisher) information of the data, as error bars need it; the weights
@@ -92,13 +92,12 @@ class Newton:
         self,
         model: SpectrumModel,
         *,
-        noise: object | None = None,
         iterations: int = 40,
         tolerance: float = 1e-4,
         expected: bool = False,
     ) -> None:
-        self.model, self.noise = model, noise or model.noise
-        self.share = self.noise.fisher_share if expected else 1.0
+        self.model = model
+        self.share = model.noise.fisher_share if expected else 1.0
         self.iterations, self.tolerance = iterations, tolerance
 
     @torch.no_grad()
@@ -168,7 +167,7 @@ class Newton:
         mean, seen = model.exposed(data, at, star)
         gain = model.gain(data, at.amplitude, at.calibration).expand_as(data.flux)
         own = exposure_tangents(model, data, star, seen, terms)
-        local = self.noise.linearize(data.flux - mean, data.ivar, data.mask, data.context)
+        local = model.noise.linearize(data.flux - mean, data.ivar, data.mask, data.context)
         slope, shifts = gain * local.score, model.nuisance.shifts(model.centred(data, at.calibration))
         total = slope.sum(1)
         if shifts is not None:  # exact for the gradient; the curvature takes the star as unshifted

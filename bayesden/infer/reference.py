@@ -20,7 +20,8 @@ from pyro.optim import ExponentialLR
 from torch import Tensor
 
 from ..errors import InputError
-from ..model.joint import Data, Parameters, SpectrumModel
+from ..model.data import Data
+from ..model.joint import Parameters, SpectrumModel
 
 __all__ = ["fit_map_pyro"]
 

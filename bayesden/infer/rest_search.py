@@ -17,8 +17,10 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from ..model.joint import Data, Parameters, SpectrumModel
-from ..model.latent_prior import KernelPrior, LatentPrior
+from ..model.data import Data
+from ..model.joint import Parameters, SpectrumModel
+from ..model.kernel_prior import KernelPrior
+from ..model.latent_prior import LatentPrior
 from ..model.nuisance import chebyshev
 from .mixture import marginal
 from .newton import Fit, flatten, unflatten

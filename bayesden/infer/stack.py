@@ -21,17 +21,16 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..model.joint import Data, SpectrumModel
+from ..model.data import Data
+from ..model.joint import SpectrumModel
 from ..model.linearization import Linearization
 from .banded import banded_information, lower, upper
 from .newton import Fit, exposure_tangents
 
 __all__ = ["Stack", "monotone", "pixel_profile", "slide", "weigh"]
 
-FALLS, HIGHEST = (
-    2.5,
-    1.4,
-)  # where the influence of Student's t falls again, and what it is there, for 6 degrees of freedom
+FALLS = 2.5  # where the influence of Student's t falls again, for 6 degrees of freedom
+HIGHEST = 1.4  # what it is there
 
 
 def pixel_profile(sd: float, like: Tensor) -> Tensor:

@@ -13,7 +13,8 @@ that within them plus that between them, weighed by evidence.
 import torch
 from torch import Tensor
 
-from ..model.joint import Data, SpectrumModel
+from ..model.data import Data
+from ..model.joint import SpectrumModel
 from ..posterior import Posterior
 from ..spectrum import Observation
 from .missing import what_is_missing

@@ -33,7 +33,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..model.joint import Data, SpectrumModel
+from ..model.data import Data
+from ..model.joint import SpectrumModel
 from ..model.linearization import Linearization
 from ..model.nuisance import chebyshev
 from .newton import Fit

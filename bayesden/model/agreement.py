@@ -89,7 +89,8 @@ def agreement(flux: NDArray, ivar: NDArray) -> NDArray:
     weight = 1 / (1 + noise / DEPARTURE**2)
     excess = np.where(known, np.square(level - median) / square - 2 * np.where(known, noise, 0.0), 0.0)
     distance = np.clip((weight * excess).sum(1), 0.0, 1e4) / np.maximum(known.sum(1), 1)
-    usual = np.sort(distance)[(len(distance) - 1) // 2]
+    told = np.sort(distance[known.any(1)])  # an exposure without data says nothing of the usual
+    usual = told[(len(told) - 1) // 2] if len(told) else 0.0
     return 1 / (1 + (distance / max(DEPARTURE**2, 9 * usual)) ** 4)
 
 

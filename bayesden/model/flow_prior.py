@@ -24,8 +24,9 @@ from nflows.flows.base import Flow
 from nflows.transforms.base import CompositeTransform, Transform
 from torch import Tensor, nn
 
-from .latent_prior import LatentPrior, PriorCurvature, choose_kernels, whiten
-from .noiseflow import StudentT
+from .kernel_prior import choose_kernels, whiten
+from .latent_prior import LatentPrior, PriorCurvature
+from .student_t import StudentT
 
 __all__ = ["Coupling", "FlowPrior"]
 

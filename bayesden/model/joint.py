@@ -16,94 +16,27 @@ neither. As a batched log-density
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from copy import copy
 from dataclasses import dataclass, fields
 
-import numpy as np
 import pyro
 import pyro.distributions as dist
 import torch
 from pyro.distributions import constraints
 from torch import Tensor, nn
 
-from ..errors import InputError
-from ..spectrum import ARM_BLUE, ARM_RED, Grid, Observation
-from .agreement import agreement, mean_of_agreeing, rough_scale, shares, two_armed
+from ..spectrum import Grid
+from .agreement import two_armed
 from .class_prior import ClassPrior
-from .cosmic_rays import without_cosmic_rays
+from .data import Data
 from .generator import Generator
 from .latent_prior import LatentPrior
-from .noise_context import CHANNELS, noise_context
 from .noiseflow import NoiseFlow
 from .nuisance import Nuisance, PixelShift
 from .rest_frame import RestFrame
 
-__all__ = ["Data", "Parameters", "SpectrumModel"]
-
-
-@dataclass(frozen=True, eq=False)
-class Data:
-    r"""A batch of observations as tensors, each spectrum divided by a scale of its own.
-
-    Arguments:
-        flux, ivar: Shape :math:`(B, E, D)`, in units of `scale`; exposures that a spectrum lacks are masked.
-        mask: True where bad, shape :math:`(B, E, D)`.
-        share: Share of each exposure in the star's calibration, shape :math:`(B, E)`; zero for spectra with one exposure
-            and for exposures that a spectrum lacks: those have no calibration terms.
-        scale: The flux that counts as 1, shape :math:`(B,)`, in each observation's unit; about mean |flux|.
-        context: What else is known of the noise (`noise_context.py`), shape :math:`(B, E, C, D)`; None if nothing.
-        side: +1 in the blue arm, -1 in the red one, 0 in both or unknown, :math:`(B, E, D)`; None if all are unknown.
-    """
-
-    flux: Tensor
-    ivar: Tensor
-    mask: Tensor
-    share: Tensor
-    scale: Tensor
-    context: Tensor | None = None
-    side: Tensor | None = None
-
-    @classmethod
-    def stack(cls, observations: Sequence[Observation], device: str | torch.device = "cpu") -> "Data":
-        """Put observations on one grid into tensors; pixels that a cosmic ray has hit are masked (`cosmic_rays.py`).
-
-        Raises:
-            InputError: if their grids differ.
-        """
-        first = observations[0]
-        for obs in observations:
-            if not np.array_equal(obs.wavelength, first.wavelength):
-                raise InputError(f"{obs.name}: expected the wavelength grid of {first.name}, got another")
-        observations = [without_cosmic_rays(obs) for obs in observations]
-        shape = (len(observations), max(obs.n_exposures for obs in observations), first.wavelength.size)
-        context = np.zeros((*shape[:2], len(CHANNELS), shape[2]), np.float32)
-        flux, ivar, side = np.zeros((3, *shape), np.float32)
-        share = np.zeros(shape[:2], np.float32)
-        trust = [agreement(obs.flux, obs.ivar) for obs in observations]
-        scale = np.array([rough_scale(o.flux, o.ivar, t) for o, t in zip(observations, trust, strict=True)])
-        for b, obs in enumerate(observations):
-            # beyond is an outlier whatever its value; its square must still be a float32
-            flux[b, : obs.n_exposures] = np.clip(obs.flux / scale[b], -1e6, 1e6)
-            ivar[b, : obs.n_exposures] = np.minimum(obs.ivar * scale[b] ** 2, 1e12)
-            share[b, : obs.n_exposures] = shares(obs.ivar, trust[b])
-            context[b, : obs.n_exposures] = noise_context(obs)
-            side[b, : obs.n_exposures] = (obs.arm == ARM_BLUE).astype(np.float32) - (obs.arm == ARM_RED)
-        tensors = [torch.from_numpy(a).to(device) for a in (flux, ivar, ivar <= 0, share, scale, context)]
-        return cls(*tensors, torch.from_numpy(side).to(device) if side.any() else None)
-
-    def take(self, rows: Tensor | slice) -> "Data":
-        """The spectra at an index, with repetition where it repeats."""
-        values = (getattr(self, f.name) for f in fields(self))
-        return Data(*(None if value is None else value[rows] for value in values))
-
-    def __len__(self) -> int:
-        return len(self.flux)
-
-    def coadd(self) -> "Data":
-        """The inverse-variance mean over exposures that agree, as a batch with E = 1."""
-        flux, ivar = mean_of_agreeing(self.flux, self.ivar, self.share)
-        return Data(flux, ivar, ivar <= 0, torch.zeros_like(self.share[:, :1]), self.scale)
+__all__ = ["Parameters", "SpectrumModel"]
 
 
 @dataclass(frozen=True, eq=False)

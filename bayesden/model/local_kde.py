@@ -15,7 +15,8 @@ import math
 import torch
 from torch import Tensor
 
-from .latent_prior import KernelPrior, PriorCurvature, choose_kernels, whiten
+from .kernel_prior import KernelPrior, choose_kernels, whiten
+from .latent_prior import PriorCurvature
 
 __all__ = ["LocalKDEPrior"]
 

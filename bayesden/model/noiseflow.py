@@ -27,7 +27,6 @@ import math
 from collections.abc import Sequence
 
 import torch
-from nflows.distributions.base import Distribution
 from nflows.distributions.normal import StandardNormal
 from nflows.flows.base import Flow
 from nflows.transforms.autoregressive import MaskedAffineAutoregressiveTransform
@@ -35,56 +34,18 @@ from nflows.transforms.base import CompositeTransform, Transform
 from scipy.stats import norm as normal
 from scipy.stats import t as student_t
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 
 from ..errors import InputError
 from .linearization import Linearization, linearize_block
 from .local_network import LocalNetwork, counted
 from .noise_context import CHANNELS
+from .student_t import StudentT
 
-__all__ = ["KINDS", "Linearization", "LocalAutoregressive", "NoiseFlow", "StudentT", "window_maf"]
+__all__ = ["KINDS", "Linearization", "LocalAutoregressive", "NoiseFlow", "window_maf"]
 
 PROFILES = ("none", "scale", "full")
 KINDS = {"robust": 2.0, "kang2021": 7.0}  # each with its default bound on alpha
 BLOCK = 32768  # pixels at a time on a CPU, so that the hidden layers stay near its caches
-
-
-class StudentT(Distribution):
-    r"""D = `size` independent Student-t variables of unit scale that share one learned :math:`\nu > 2`, `nu` at first."""
-
-    def __init__(self, size: int, nu: float = 6.0) -> None:
-        super().__init__()
-        self.size = size
-        self.raw_nu = nn.Parameter(torch.tensor(math.log(math.expm1(nu - 2.0))))
-
-    @property
-    def nu(self) -> Tensor:
-        """Degrees of freedom."""
-        return 2.0 + softplus(self.raw_nu)
-
-    def log_density(self, xi: Tensor) -> Tensor:
-        """Log-density of each variable by itself, in the shape of `xi`."""
-        nu = self.nu
-        norm = torch.lgamma((nu + 1) / 2) - torch.lgamma(nu / 2) - 0.5 * torch.log(math.pi * nu)
-        return norm - 0.5 * (nu + 1) * torch.log1p(xi * xi / nu)
-
-    def draw(self, shape: tuple[int, ...], generator: torch.Generator | None = None) -> Tensor:
-        """Draws by the polar method of Bailey (1994), Mathematics of Computation 62, 779."""
-        nu = self.nu.detach().double()
-        options = {"dtype": torch.float64, "device": nu.device, "generator": generator}
-        radius = 1.0 - torch.rand(shape, **options)
-        t = torch.sqrt(nu * torch.expm1(-2.0 / nu * torch.log(radius))) * torch.cos(
-            2.0 * math.pi * torch.rand(shape, **options)
-        )
-        return t.to(self.raw_nu.dtype)
-
-    def _log_prob(self, inputs: Tensor, context: Tensor | None) -> Tensor:
-        return self.log_density(inputs).sum(-1)
-
-    def _sample(self, num_samples: int, context: Tensor | None) -> Tensor:
-        if context is None:
-            return self.draw((num_samples, self.size))
-        return self.draw((context.shape[0], num_samples, self.size))
 
 
 class LocalAutoregressive(Transform):

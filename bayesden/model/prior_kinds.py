@@ -2,7 +2,8 @@
 
 from ..errors import ModelError
 from .flow_prior import FlowPrior
-from .latent_prior import KDEPrior, LatentPrior
+from .kernel_prior import KDEPrior
+from .latent_prior import LatentPrior
 from .local_kde import LocalKDEPrior
 
 __all__ = ["PRIORS", "build_latent_prior"]

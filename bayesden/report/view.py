@@ -112,7 +112,7 @@ class View:
         All of the denoised flux and of its 50 % band and the bulk of the mean of the exposures are inside; the bulk of
         the single exposures, and of the 90 % band, is too as far as it does not squash those.
         """
-        core = [_range(self.flux, 0, 100), _range(self.coadd, 0.5, 99.5)]
+        core = [_range(self.flux, 0, 100), _range(self.coadd, 2, 98)]
         core += [_range(edge, 1, 99) for edge in self.bands.get("50 % band", ())]
         core = [pair for pair in core if pair is not None]
         if not core:

@@ -44,9 +44,8 @@ def fit_discrepancy(library: Library, generator: Generator, rank: int) -> tuple[
         trained, held_out = (_errors(generator, part.flux[part.label == k]) for part in parts)
         size, basis = _factors([trained, held_out], rank)
         factors.append((size[:, None] * basis.T).float())
-        left = (
-            _left_out(trained, held_out, _folds(parts[1].name[parts[1].label == k]), rank) if len(held_out) else trained
-        )
+        names = parts[1].name[parts[1].label == k]
+        left = _left_out(trained, held_out, _folds(names), rank) if len(held_out) else trained
         remainder.append(left.square().mean(0).sqrt().float())
     return torch.stack(factors), torch.stack(remainder)
 

@@ -15,7 +15,8 @@ from bayesden.infer.denoise import denoise
 from bayesden.infer.newton import Newton
 from bayesden.infer.reference import fit_map_pyro
 from bayesden.model.checkpoint import load_model
-from bayesden.model.joint import Data, Parameters, SpectrumModel
+from bayesden.model.data import Data
+from bayesden.model.joint import Parameters, SpectrumModel
 from bayesden.posterior import Posterior
 from bayesden.spectrum import Observation
 

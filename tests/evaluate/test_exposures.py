@@ -13,7 +13,7 @@ from torch import Tensor
 from baselines.exposures import score_star, table
 from bayesden.errors import InputError
 from bayesden.evaluate.exposures import LEVELS, Estimate, leave_out, mean_estimate, noise_ratio, pit_shares, predict
-from bayesden.model.joint import Data
+from bayesden.model.data import Data
 from bayesden.model.linearization import Linearization
 from bayesden.model.noiseflow import NoiseFlow
 from bayesden.model.nuisance import Nuisance

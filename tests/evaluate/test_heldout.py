@@ -9,7 +9,7 @@ from bayesden.errors import InputError
 from bayesden.evaluate.heldout import CrossFit, Spectra, held_out_evidence, log_evidence, log_volume_constant
 from bayesden.model.flow_prior import FlowPrior
 from bayesden.model.generator import Generator
-from bayesden.model.latent_prior import KDEPrior
+from bayesden.model.kernel_prior import KDEPrior
 from bayesden.spectrum import Grid
 from bayesden.train.discrepancy import fit_discrepancy
 from bayesden.train.generator import fit_generator

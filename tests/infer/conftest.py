@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from bayesden.model.class_prior import ClassPrior
+from bayesden.model.data import Data
 from bayesden.model.generator import Generator
-from bayesden.model.joint import Data, SpectrumModel
-from bayesden.model.latent_prior import KDEPrior
+from bayesden.model.joint import SpectrumModel
+from bayesden.model.kernel_prior import KDEPrior
 from bayesden.model.linearization import Linearization
 from bayesden.model.nuisance import Nuisance
 from bayesden.spectrum import Grid

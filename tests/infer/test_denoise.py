@@ -9,7 +9,8 @@ import torch
 
 from bayesden.errors import InputError
 from bayesden.infer.denoise import denoise
-from bayesden.model.joint import Data, SpectrumModel
+from bayesden.model.data import Data
+from bayesden.model.joint import SpectrumModel
 from bayesden.model.noiseflow import NoiseFlow
 from bayesden.posterior import Posterior
 from bayesden.spectrum import Observation

@@ -12,7 +12,7 @@ from bayesden.infer.map import Settings, find_modes, fit_map
 from bayesden.infer.mixture import integrate
 from bayesden.infer.reference import fit_map_pyro
 from bayesden.infer.summary import flux_moments
-from bayesden.model.joint import Data
+from bayesden.model.data import Data
 from bayesden.spectrum import Observation
 
 

@@ -8,8 +8,10 @@ import torch
 
 from bayesden.infer.map import Settings, find_modes, fit_map
 from bayesden.infer.mixture import integrate, marginal
-from bayesden.model.joint import Data, Parameters
-from bayesden.model.latent_prior import KDEPrior, LatentPrior
+from bayesden.model.data import Data
+from bayesden.model.joint import Parameters
+from bayesden.model.kernel_prior import KDEPrior
+from bayesden.model.latent_prior import LatentPrior
 from bayesden.model.noiseflow import NoiseFlow
 
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from bayesden.infer.newton import Newton
-from bayesden.model.joint import Data, Parameters, SpectrumModel
+from bayesden.model.data import Data
+from bayesden.model.joint import Parameters, SpectrumModel
 from bayesden.model.noiseflow import NoiseFlow
 from bayesden.model.nuisance import Nuisance
 

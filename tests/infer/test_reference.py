@@ -8,7 +8,7 @@ import torch
 
 from bayesden.errors import InputError
 from bayesden.infer.reference import fit_map_pyro
-from bayesden.model.joint import Data
+from bayesden.model.data import Data
 
 
 def test_it_finds_the_closed_form_of_a_linear_model(linear: Callable) -> None:

@@ -9,13 +9,15 @@ import torch
 from scipy.stats import multivariate_normal
 
 from bayesden.infer.denoise import denoise
-from bayesden.infer.map import find_modes, fit_map
+from bayesden.infer.map import Settings, find_modes, fit_map
 from bayesden.infer.newton import Newton
 from bayesden.infer.reference import fit_map_pyro
 from bayesden.infer.rest_search import Net, _evidence, among_kernels, net_of, search
+from bayesden.model.class_prior import ClassPrior
+from bayesden.model.data import Data
 from bayesden.model.flow_prior import FlowPrior
-from bayesden.model.joint import Data, Parameters
-from bayesden.model.latent_prior import KDEPrior, gaussian_prior
+from bayesden.model.joint import Parameters
+from bayesden.model.kernel_prior import KDEPrior, gaussian_prior
 from bayesden.model.local_kde import LocalKDEPrior
 
 
@@ -81,6 +83,17 @@ def test_velocity_and_class_are_found(moving_model: Callable, draw: Callable) ->
     ]
     assert np.abs(pulls).max() < 4
     assert sum(p.best_class == model.classes[k] for p, k in zip(posteriors, (0, 1, 2, 0, 1, 2), strict=True)) >= 5
+
+
+def test_a_class_that_the_prior_excludes_is_not_tried(moving_model: Callable, draw: Callable) -> None:
+    model = moving_model()
+    data, quick = Data.stack(draw(model, [1], snr=5.0)), Settings(search=1, iterations=1)
+    _, _, plain = find_modes(model, data, quick)
+    model.class_prior = ClassPrior(model.classes, torch.tensor([0.9, 0.1, 0.0]))
+    fit, _, evidence = find_modes(model, data, quick)
+    change = (evidence - plain)[0]
+    assert float(change[0] - change[1]) == pytest.approx(np.log(9.0), abs=1e-4)
+    assert change[2] == -torch.inf and not (fit.at.label == 2).any()
 
 
 def test_modes_are_as_good_as_from_the_truth_and_from_pyro(moving_model: Callable, draw: Callable) -> None:

@@ -7,7 +7,8 @@ import torch
 
 from bayesden.infer.newton import Fit, Newton
 from bayesden.infer.stack import Stack, pixel_profile, slide
-from bayesden.model.joint import Data, Parameters, SpectrumModel
+from bayesden.model.data import Data
+from bayesden.model.joint import Parameters, SpectrumModel
 from bayesden.model.linearization import Linearization
 
 

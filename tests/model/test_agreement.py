@@ -95,3 +95,11 @@ def test_neither_an_outlier_nor_a_ruined_exposure_moves_the_rough_scale() -> Non
     flux[0, 7] = 1e9
     flux[1] *= 1e3
     assert rough_scale(flux, ivar, agreement(flux, ivar)) == pytest.approx(before, rel=1e-2)
+
+
+def test_exposures_without_data_do_not_tell_what_is_usual() -> None:
+    flux, ivar = exposures(4)
+    flux = flux * np.array([0.8, 0.9, 1.1, 1.2])[:, None]  # all scatter alike
+    empty = np.zeros((5, SIZE))
+    found = agreement(np.concatenate([flux, empty]), np.concatenate([ivar, empty]))
+    np.testing.assert_allclose(found[:4], agreement(flux, ivar))

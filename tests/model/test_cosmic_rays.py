@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from bayesden.model.cosmic_rays import cosmic_rays, without_cosmic_rays
-from bayesden.model.joint import Data
+from bayesden.model.data import Data
 from bayesden.spectrum import Observation
 
 SIZE = 2048

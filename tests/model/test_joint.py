@@ -10,7 +10,8 @@ import torch
 from pyro import poutine
 
 from bayesden.errors import InputError
-from bayesden.model.joint import Data, Parameters, SpectrumModel
+from bayesden.model.data import Data
+from bayesden.model.joint import Parameters, SpectrumModel
 from bayesden.model.noise_context import CHANNELS
 from bayesden.model.noiseflow import NoiseFlow
 from bayesden.model.nuisance import Nuisance

@@ -9,7 +9,8 @@ import torch
 from scipy.stats import gaussian_kde
 
 from bayesden.errors import ModelError
-from bayesden.model.latent_prior import KDEPrior, LatentPrior
+from bayesden.model.kernel_prior import KDEPrior
+from bayesden.model.latent_prior import LatentPrior
 from bayesden.model.local_kde import LocalKDEPrior
 from bayesden.model.prior_kinds import build_latent_prior
 

@@ -23,7 +23,7 @@ from torch import Tensor
 from ...errors import InputError
 from ...model.generator import Generator
 from ...model.joint import SpectrumModel
-from ...model.latent_prior import KernelPrior
+from ...model.kernel_prior import KernelPrior
 
 __all__ = ["GeneratorGrid"]
 
