@@ -15,8 +15,8 @@ from bayesden.posterior import Posterior
 
 pytestmark = pytest.mark.statistical
 NO_STAR = 0.02
-# Missed: at most 1 % of clean spectra are to have new lines. Of the test split's, some of which the generator makes less well (A, M, B, K),
-# 4 % do at S/N 10 with four exposures and 18 % at S/N 40; of 120 of the validation split none.
+# Missed: at most 1 % of clean spectra are to have new lines. Of the test split's, some of which the generator makes less well
+# (A, M, B, K), 4 % do at S/N 10 with four exposures and 18 % at S/N 40; of 120 of the validation split none.
 SEEN_WHERE_NONE = {3.0: 0.01, 10.0: 0.06, 40.0: 0.22}
 # The bar is 0.9. Missed at S/N 20: 0.72 of 90, as 0.41 of the deepened lines, which latents and factors take up, are found; the
 # validation split has 0.77 there, and 0.9 to 1.0 at S/N 5 or with one exposure.
