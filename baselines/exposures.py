@@ -62,12 +62,12 @@ def score_star(
     splits = leave_out(observation.n_exposures, fitted, choices, seed)
     parts = [observation.select(list(split.fitted)) for split in splits]
     left = [observation.select(list(split.left)) for split in splits]
-    first = next(iter(models.values()))
+    first = next(iter(models))
     ratio = {name: noise_ratio(model.noise, observation) for name, model in models.items()}
-    means = [mean_estimate(part, ratio[next(iter(models))]) for part in parts]
+    means = [mean_estimate(part, ratio[first]) for part in parts]
     estimates = {name: _posteriors(model, parts) for name, model in models.items()}
     methods = {name: (model, ratio[name], estimates[name]) for name, model in models.items()}
-    methods["mean"] = (first, ratio[next(iter(models))], means)
+    methods["mean"] = (models[first], ratio[first], means)
     rows = []
     for name, (model, scale, found) in methods.items():
         predictions = [

@@ -102,15 +102,15 @@ def _knots(model: SpectrumModel) -> Tensor:
     return torch.cat([knots, knots.new_zeros(len(knots), nuisance.tilts)], 1)
 
 
-_NETS: WeakKeyDictionary[SpectrumModel, tuple[tuple, Net]] = WeakKeyDictionary()
+_NETS: WeakKeyDictionary[LatentPrior, tuple[tuple, Net]] = WeakKeyDictionary()
 
 
 def net_of(model: SpectrumModel) -> Net:
-    """The net of a model, made once for the device, precision and nuisances that it has."""
-    now = (model.device, model.spread.dtype, model.nuisance)
-    if model not in _NETS or _NETS[model][0] != now:
-        _NETS[model] = (now, Net.of(model))
-    return _NETS[model][1]
+    """The net of a model, made once for its parts, which copies of it share, and the device, precision and nuisances."""
+    now, key = (model.generator, model.frame, model.device, model.spread.dtype, model.nuisance), model.latent_prior
+    if key not in _NETS or _NETS[key][0] != now:
+        _NETS[key] = (now, Net.of(model))
+    return _NETS[key][1]
 
 
 @torch.no_grad()

@@ -61,6 +61,9 @@ def test_the_net_follows_the_model(moving_model: Callable) -> None:
     model = moving_model()
     first = net_of(model)
     assert net_of(model) is first
+    still = net_of(model.without(["velocity"]))
+    assert still is not first and net_of(model.without(["velocity"])) is still
+    first = net_of(model)
     model.nuisance = replace(model.nuisance, velocity_sd_kms=50.0)
     second = net_of(model)
     assert second is not first and not torch.equal(first.mean, second.mean)
