@@ -108,7 +108,7 @@ def test_robust_noise_beats_student_t_on_unseen_stars(sdss_files, model):
     stars = [residuals(read(path, grid=model.grid)) for path in sdss_files]
     table = leave_one_star_out(stars, names=["student", "robust"])
     gains = {star: dict(rows)["student"] - dict(rows)["robust"] for star, rows in table.items()}
-    assert gains["mean"] >= 0.03  # the bars are 0.05 and 0.07; measured 0.041
+    assert gains["mean"] >= 0.035  # the bars are 0.05 and 0.07; measured 0.041
     assert min(gains.values()) > 0
 
 

@@ -232,6 +232,6 @@ def test_real_stars_that_were_not_seen_are_described_better_than_by_iid_student_
     table = leave_one_star_out(stars, names=["student", "robust", "robust-profile"])
     mean = dict(table["mean"])
     assert all(np.isfinite(row.nats_per_pixel) for rows in table.values() for row in rows)
-    assert mean["robust"] < mean["student"] - 0.02
+    assert mean["robust"] < mean["student"] - 0.035
     assert mean["robust-profile"] < mean["student"] - 0.07
     assert all(dict(rows)["robust-profile"] < dict(rows)["student"] for rows in table.values())
