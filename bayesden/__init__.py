@@ -7,35 +7,52 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .chains import Chains
     from .infer.denoise import denoise
     from .io import read, read_posterior, write_posterior
+    from .io.inference_data import loo_pit, to_inference_data, write_netcdf
+    from .measurement import Measurement, colour, equivalent_width
     from .model.checkpoint import load_model
     from .posterior import Posterior
     from .simulation.build import simulate
     from .spectrum import Grid, Observation
 
 __all__ = [
+    "Chains",
     "Grid",
+    "Measurement",
     "Observation",
     "Posterior",
+    "colour",
     "denoise",
+    "equivalent_width",
     "load_model",
+    "loo_pit",
     "read",
     "read_posterior",
     "simulate",
+    "to_inference_data",
+    "write_netcdf",
     "write_posterior",
 ]
 __version__ = "0.1.0"
 
 _HOME = {
+    "Chains": ".chains",
     "Grid": ".spectrum",
+    "Measurement": ".measurement",
     "Observation": ".spectrum",
     "Posterior": ".posterior",
+    "colour": ".measurement",
     "denoise": ".infer.denoise",
+    "equivalent_width": ".measurement",
     "load_model": ".model.checkpoint",
+    "loo_pit": ".io.inference_data",
     "read": ".io",
     "read_posterior": ".io",
     "simulate": ".simulation.build",
+    "to_inference_data": ".io.inference_data",
+    "write_netcdf": ".io.inference_data",
     "write_posterior": ".io",
 }
 

@@ -1,14 +1,16 @@
 """What every engine and every baseline returns: the posterior of the noise-free spectrum of one star."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
+from .chains import Chains
 from .errors import InputError
+from .measurement import Measurement
 
 __all__ = ["FLAGS", "Feature", "Posterior"]
 
@@ -64,6 +66,9 @@ class Posterior:
         class_prob: Probability of each class; empty for methods without classes.
         latent: Latent vector :math:`(L,)`, or draws of it :math:`(S, L)`; None for methods without latents.
         draws: Draws of the flux, shape :math:`(S, D)`, or None.
+        factors: Rows F of the low-rank part of the flux's covariance :math:`F^\top F + \mathrm{diag}(v)`, shape
+            :math:`(R, D)`, or None; v is what `sigma` has besides, `unshared_variance`.
+        chains: Draws of the parameters, in the order of `draws`, chain by chain; or None.
         flags: Named quality bits, each one of `FLAGS`.
         features: Lines in the data that the model lacks, the most significant first.
         data_flux, data_ivar: What was fitted, shape :math:`(E, D)`, in `flux_unit`; `data_ivar` is 0 where masked.
@@ -81,6 +86,8 @@ class Posterior:
     class_prob: Mapping[str, float] = field(default_factory=dict)
     latent: NDArray | None = None
     draws: NDArray | None = None
+    factors: NDArray | None = None
+    chains: Chains | None = None
     flags: frozenset[str] = frozenset()
     features: tuple[Feature, ...] = ()
     data_flux: NDArray | None = None
@@ -99,6 +106,7 @@ class Posterior:
             "prior_fraction",
             "latent",
             "draws",
+            "factors",
             "data_flux",
             "data_ivar",
         ):
@@ -139,3 +147,58 @@ class Posterior:
         if self.draws is not None:
             return np.quantile(self.draws, probability, axis=0)
         return self.flux + self.sigma * ndtri(probability)
+
+    @property
+    def unshared_variance(self) -> NDArray:
+        r"""The diagonal v of the covariance besides its low-rank part, shape :math:`(D,)`, in `flux_unit` squared."""
+        shared = 0.0 if self.factors is None else np.square(self.factors, dtype=float).sum(0)
+        return np.maximum(np.square(self.sigma) - shared, 0.0)
+
+    def sample(self, count: int, seed: int = 0) -> NDArray:
+        """Draws of the flux: among those that there are, with repetition only if there are fewer; else normal ones.
+
+        Arguments:
+            count: How many, S.
+            seed: Seed of the choice, or of the normal draws.
+
+        Returns:
+            Shape :math:`(S, D)`, in `flux_unit`.
+
+        Raises:
+            InputError: if fewer than one is asked for, or the method gives no uncertainty.
+        """
+        if count < 1:
+            raise InputError(f"sample: expected at least one draw, got {count}")
+        rng = np.random.default_rng(seed)
+        if self.draws is not None:
+            return self.draws[rng.choice(len(self.draws), count, replace=count > len(self.draws))]
+        if not np.isfinite(self.sigma).all():
+            raise InputError(f"{self.name}: sample: expected a method with uncertainties, got {self.method}")
+        draws = self.flux + np.sqrt(self.unshared_variance) * rng.normal(size=(count, self.flux.size))
+        return draws if self.factors is None else draws + rng.normal(size=(count, len(self.factors))) @ self.factors
+
+    def measure(self, function: Callable[[NDArray], ArrayLike], *, count: int = 1000, seed: int = 0) -> Measurement:
+        """The posterior of a function of the flux.
+
+        Arguments:
+            function: From a flux vector, shape :math:`(D,)`, to a number or an array; `equivalent_width` and `colour` make
+                such functions.
+            count: Draws to use, where the posterior has none of its own: it has normal ones made then.
+            seed: Their seed.
+
+        Raises:
+            InputError: if the method gives no uncertainty.
+
+        Example:
+            >>> post.measure(lambda flux: flux.mean())  # doctest: +SKIP
+            1.013 ± 0.0021
+        """
+        draws = self.sample(count, seed) if self.draws is None else self.draws
+        return Measurement(np.array([function(draw) for draw in draws]))
+
+    def thinned(self, count: int) -> "Posterior":
+        """The same with at most that many draws of the flux, evenly spaced, and without the chains."""
+        draws = self.draws
+        if draws is not None:
+            draws = draws[np.linspace(0, len(draws) - 1, min(count, len(draws))).round().astype(int)] if count else None
+        return replace(self, draws=draws, chains=None)

@@ -14,11 +14,12 @@ from ..model.checkpoint import load_model
 from ..model.joint import SpectrumModel
 from ..posterior import Posterior
 from ..spectrum import Observation
+from .engines import ENGINES, check_draws, fit_draws
 from .map import fit_map
 
 __all__ = ["METHODS", "denoise"]
 
-METHODS = ("map",)
+METHODS = ("map", *ENGINES)
 UNKNOWN_FRAME = "as the input"  # of the velocity, where the input does not say
 CHUNK_EXPOSURES = 64  # of all spectra fitted together: bounds the memory, about 1 GB
 
@@ -37,24 +38,35 @@ def denoise(
     seed: int = 0,
     device: str | torch.device | None = None,
     without: Iterable[str] = (),
+    samples: int = 2000,
+    chains: int = 4,
+    rerun: str = "none",
 ) -> Posterior | list[Posterior]:
     """Infer the noise-free spectrum of each star from all of its exposures.
 
     Arguments:
         observation: One observation or several; on another grid than the model's they are resampled first.
         model: From `load_model`; the default model if None.
-        method: 'map', the maximum a posteriori and the posterior about it.
-        seed: Seed of the starting points.
+        method: 'map', the maximum a posteriori and the posterior about it in closed form, without draws; 'laplace', with
+            draws from that; 'svi', Pyro's variational inference; 'ensemble', Markov chains of many spectra in lock-step;
+            'nuts', Pyro's sampler, the slow reference.
+        seed: Seed of the starting points and of all draws.
         device: Where to compute, such as 'cpu' or 'cuda'; the model is moved there and stays. By default where it is.
         without: Nuisances to leave out, their priors made of no width: 'velocity' (the star is at rest), 'reddening'
             (E(B-V) is the prior's mean), 'tilt' (the calibration error that all exposures share), 'calibration' (those of
             single exposures), 'arms' (their arms' differences alone), 'shifts' (of single exposures' wavelengths).
 
+        samples: Draws of each spectrum, at least; as many from each chain. Not of 'map'.
+        chains: Chains of each spectrum.
+        rerun: What happens where chains do not converge: 'none' (the spectrum is flagged), 'longer' (once more with four
+            times the draws) or 'nuts' (once more by Pyro's sampler).
+
     Returns:
         One posterior, or a list in the order of the input.
 
     Raises:
-        InputError: if the method, device or a nuisance is not known, or an observation does not overlap the model's grid.
+        InputError: if the method, device, a nuisance or rerun is not known, there are fewer draws than chains or no chain,
+            or an observation does not overlap the model's grid.
 
     Example:
         >>> import numpy as np
@@ -73,8 +85,10 @@ def denoise(
         model = model.without(names)
     several = not isinstance(observation, Observation)
     observations = [_on_grid(o, model) for o in (observation if several else [observation])]
+    draws = {"samples": samples, "chains": chains, "rerun": rerun}
+    check_draws(**draws)
     with _full_precision():
-        posteriors = [p for chunk in _chunks(observations) for p in fit_map(model, chunk, seed=seed)]
+        posteriors = _fit(model, observations, method, seed, draws)
     facts = {"seed": seed, "without": ",".join(names)} if names else {"seed": seed}
     posteriors = [replace(p, meta={**_frame(p), **p.meta, **facts}) for p in posteriors]
     return posteriors if several else posteriors[0]
@@ -104,14 +118,31 @@ def _on_grid(observation: Observation, model: SpectrumModel) -> Observation:
     return observation if observation.grid == model.grid else resample(observation, model.grid)
 
 
-def _chunks(observations: list[Observation]) -> Iterator[list[Observation]]:
-    """Runs of observations in order, each of bounded size once its exposures are padded to the most of any."""
-    chunk: list[Observation] = []
-    for observation in observations:
-        most = max([observation.n_exposures, *(o.n_exposures for o in chunk)])
-        if chunk and most * (len(chunk) + 1) > CHUNK_EXPOSURES:
+def _fit(
+    model: SpectrumModel, observations: list[Observation], method: str, seed: int, draws: dict[str, int | str]
+) -> list[Posterior]:
+    """Posteriors in the order of the observations, which are fitted by number of exposures: none is padded."""
+    order = sorted(range(len(observations)), key=lambda i: observations[i].n_exposures)
+    posteriors = {}
+    for rows in _chunks([(i, observations[i].n_exposures) for i in order]):
+        chunk = [observations[i] for i in rows]
+        posteriors |= dict(zip(rows, _fit_chunk(model, chunk, method, seed, draws), strict=True))
+    return [posteriors[i] for i in range(len(observations))]
+
+
+def _fit_chunk(
+    model: SpectrumModel, chunk: list[Observation], method: str, seed: int, draws: dict[str, int | str]
+) -> list[Posterior]:
+    if method == "map":
+        return fit_map(model, chunk, seed=seed)
+    return fit_draws(model, chunk, method, seed=seed, **draws)
+
+
+def _chunks(rows: list[tuple[int, int]]) -> Iterator[list[int]]:
+    """Runs of indices, given with their numbers of exposures, of one number and bounded size."""
+    chunk: list[int] = []
+    for i, (row, exposures) in enumerate(rows):
+        chunk.append(row)
+        if i + 1 == len(rows) or rows[i + 1][1] != exposures or exposures * (len(chunk) + 1) > CHUNK_EXPOSURES:
             yield chunk
             chunk = []
-        chunk.append(observation)
-    if chunk:
-        yield chunk

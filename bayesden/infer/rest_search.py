@@ -213,8 +213,8 @@ def among_kernels(model: SpectrumModel, fit: Fit, smooth: LatentPrior, count: in
         information, z = fit.information[row], theta[row, :dim]
         precision, across = marginal(information, dim)
         slope = smooth.curvature(fit.at.z[row : row + 1], fit.at.label[row : row + 1]).gradient[0].double()
-        weight, mean, _ = model.latent_prior.product(k, (precision @ z[:, None])[:, 0] - slope, precision)
-        chosen = mean[weight.topk(min(count, len(weight))).indices]
+        latent = model.latent_prior.posterior(k, z, precision @ z - slope, precision)
+        chosen = latent.means[latent.log_weight.topk(min(count, len(latent.means))).indices]
         chosen = chosen[torch.arange(count, device=chosen.device) % len(chosen)]
         step = chosen - z
         starts.append(theta[row] + torch.cat([step, -step @ across.T], 1))

@@ -10,18 +10,20 @@ with the generator's discrepancy :math:`\tau_C`, measured on spectra that it was
 that within them plus that between them, weighed by evidence.
 """
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from ..model.data import Data
 from ..model.joint import SpectrumModel
 from ..posterior import Posterior
 from ..spectrum import Observation
+from .draws import Flux, compress
+from .located import Located
 from .missing import what_is_missing
 from .mixture import Normal
-from .newton import Fit
 
-__all__ = ["flux_moments", "summarise"]
+__all__ = ["flux_moments", "mixed_flux", "summarise"]
 
 LOW_INFORMATION = 0.5  # median posterior over prior standard deviation above which the prior speaks, not the data
 
@@ -33,11 +35,8 @@ def flux_moments(model: SpectrumModel, normal: Normal) -> tuple[Tensor, Tensor, 
         model: The joint density.
         normal: Posteriors of the parameters, M rows.
     """
-    at = normal.at
-    star, jacobian = model.star_and_jacobian(at)
-    amplitude = at.amplitude.exp().unsqueeze(-1)
-    tangent = amplitude.unsqueeze(-1) * torch.cat([jacobian, star.unsqueeze(1)], 1)
-    size = tangent.shape[1]
+    at, (tangent, star) = normal.at, _tangent(model, normal)
+    amplitude, size = at.amplitude.exp().unsqueeze(-1), tangent.shape[1]
     covariance = normal.covariance[:, :size, :size].to(tangent.dtype)
     variance = ((covariance @ tangent) * tangent).sum(1)
     discrepancy = model.discrepancy[at.label]
@@ -46,61 +45,70 @@ def flux_moments(model: SpectrumModel, normal: Normal) -> tuple[Tensor, Tensor, 
     return amplitude * star, sigma, amplitude * prior.sqrt()
 
 
-def _mix(model: SpectrumModel, normals: Normal) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean flux, its standard deviation and its prior's, each (D,), of one star's classes weighed by their evidence."""
+def _tangent(model: SpectrumModel, normal: Normal) -> tuple[Tensor, Tensor]:
+    """Derivatives of the flux by z, u, f and a, (M, n, D), and the star (M, D)."""
+    star, jacobian = model.star_and_jacobian(normal.at)
+    amplitude = normal.at.amplitude.exp()
+    return amplitude[:, None, None] * torch.cat([jacobian, star.unsqueeze(1)], 1), star
+
+
+def mixed_flux(model: SpectrumModel, normals: Normal) -> Flux:
+    """The flux of one star, its classes weighed by their evidence, from the posterior in closed form."""
     means, sigmas, priors = flux_moments(model, normals)
-    weight = torch.softmax(normals.log_evidence, 0).to(means.dtype).unsqueeze(-1)
-    flux = (weight * means).sum(0)
-    sigma = (weight * (sigmas.square() + (means - flux).square())).sum(0).sqrt()
-    return flux, sigma, (weight * priors).sum(0)
+    share = torch.softmax(normals.log_evidence, 0).to(means.dtype).unsqueeze(-1)
+    flux = (share * means).sum(0)
+    sigma = (share * (sigmas.square() + (means - flux).square())).sum(0).sqrt()
+    between = share.sqrt() * (means - flux)
+    within = share.sqrt().unsqueeze(-1) * _roots(model, normals)
+    return Flux(flux, sigma, (share * priors).sum(0), compress(torch.cat([within.flatten(0, 1), between])))
+
+
+def _roots(model: SpectrumModel, normals: Normal) -> Tensor:
+    """Rows (M, n, D) whose outer products are the covariance of the flux in each class, the generator's error aside."""
+    tangent, _ = _tangent(model, normals)
+    factor, _ = torch.linalg.cholesky_ex(normals.covariance[:, : tangent.shape[1], : tangent.shape[1]])
+    return factor.mT.to(tangent.dtype) @ tangent
 
 
 def summarise(
-    model: SpectrumModel,
-    observation: Observation,
-    data: Data,
-    fit: Fit,
-    normals: Normal,
-    evidence: Tensor,
-    method: str,
+    model: SpectrumModel, observation: Observation, star: Located, method: str, flux: Flux | None = None
 ) -> Posterior:
     """The posterior of one star.
 
     Arguments:
         model: The joint density.
         observation: What was observed.
-        data: The same as tensors; one row.
-        fit: The best mode; one row.
-        normals: The posterior about the best mode of each class that was refined.
-        evidence: Log evidence of each class, up to a constant, shape :math:`(K,)`.
+        star: What is known of it in closed form.
         method: The engine's name.
+        flux: What is known of the flux from draws; by default from the closed form.
     """
-    at, scale = fit.at, float(data.scale[0])
-    flux, sigma, prior = _mix(model, normals)
-    likeliest = normals.take(normals.log_evidence.argmax().reshape(1))
+    data, fit, at, scale = star.data, star.fit, star.fit.at, float(star.data.scale[0])
+    flux = mixed_flux(model, star.normals) if flux is None else flux
+    likeliest = star.normals.take(star.normals.log_evidence.argmax().reshape(1))
     mean, _ = model.exposed(data, at, model.star(at))
     local = model.noise.linearize(data.flux - mean, data.ivar, data.mask, data.context)
-    residual = torch.where(local.weight > 0, local.xi, torch.nan)[0, : observation.n_exposures].double().cpu().numpy()
-    fraction = (sigma / prior).clamp_max(1.0).double().cpu().numpy()
+    residual = torch.where(local.weight > 0, local.xi, torch.nan)[0, : observation.n_exposures]
+    fraction = _array((flux.sigma / flux.prior).clamp_max(1.0))
     flags = set() if bool(fit.converged[0]) else {"NOT_CONVERGED"}
-    if float(torch.from_numpy(fraction).median()) > LOW_INFORMATION:
+    if np.median(fraction) > LOW_INFORMATION:
         flags.add("LOW_INFORMATION")
     found = what_is_missing(model, data, fit, local, mean)
-    flags |= found.flags
     meta = {**observation.meta, "model": model.card.get("name", ""), "model_sha256": model.card.get("sha256", "")}
     meta |= {"objective": float(fit.objective[0]), "iterations": int(fit.iterations[0])}
     meta |= {"converged": bool(fit.converged[0]), "amplitude": scale * float(at.amplitude.exp()[0])}
     meta |= _foreground(model, likeliest) | found.meta | {"mode_class": model.classes[int(at.label[0])]}
-    probability = torch.softmax(evidence.double(), -1).tolist()
+    probability = torch.softmax(star.log_evidence.double(), -1).tolist()
     return Posterior(
         wavelength=observation.wavelength,
-        flux=scale * flux.double().cpu().numpy(),
-        sigma=scale * sigma.double().cpu().numpy(),
-        residual_z=residual,
+        flux=scale * _array(flux.mean),
+        sigma=scale * _array(flux.sigma),
+        residual_z=_array(residual),
         prior_fraction=fraction,
         class_prob=dict(zip(model.classes, probability, strict=True)),
-        latent=likeliest.at.z[0].double().cpu().numpy(),
-        flags=frozenset(flags),
+        latent=_array(likeliest.at.z[0]),
+        draws=None if flux.draws is None else (scale * _array(flux.draws)).astype(np.float32),
+        factors=(scale * _array(flux.factors)).astype(np.float32),
+        flags=frozenset(flags | found.flags),
         features=found.features,
         data_flux=observation.flux,
         data_ivar=observation.ivar,
@@ -109,6 +117,10 @@ def summarise(
         flux_unit=observation.flux_unit,
         meta=meta,
     )
+
+
+def _array(values: Tensor) -> NDArray:
+    return values.double().cpu().numpy()
 
 
 def _foreground(model: SpectrumModel, normal: Normal) -> dict[str, float]:

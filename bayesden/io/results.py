@@ -7,6 +7,8 @@ r"""A posterior as a FITS file, and back without loss.
 | `WAVELENGTH`, `FLUX`, `SIGMA` | images, shape :math:`(D,)` |
 | `QUANTILES` | image, shape :math:`(5, D)`; the cards `Q1` ... `Q5` are the probabilities |
 | `DRAWS` | image, shape :math:`(S, D)`, where there are draws |
+| `FACTORS` | image, shape :math:`(R, D)`: the flux's covariance is the sum of the outer products of its rows plus a diagonal |
+| `CHAIN_...` | images: draws of parameters, chain by chain, where there are some (`chain_images.py`) |
 | `RESIDUAL_Z`, `DATA_FLUX`, `DATA_IVAR` | images, shape :math:`(E, D)` |
 | `PRIOR_FRACTION` | image, shape :math:`(D,)` |
 | `CLASS_PROB` | table `class`, `prob`, where there are classes |
@@ -32,6 +34,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, OutputError
 from ..posterior import Feature, Posterior
+from .chain_images import WIDER, chain_images, describe_chains, restore_chains, restore_image
 from .files import is_table, open_fits, write_bytes
 
 __all__ = ["read_posterior", "write_posterior"]
@@ -43,6 +46,7 @@ ARRAYS = (
     "flux",
     "sigma",
     "draws",
+    "factors",
     "residual_z",
     "data_flux",
     "data_ivar",
@@ -53,8 +57,7 @@ TEXTS = ("method", "name", "flux_unit")
 NUMBERS = ("wavelength_A", "equivalent_width_A", "sigma_A", "significance", "p_value", "width_kms")  # of a Feature
 WORDS = ("kind", "near")
 UNITS = {"A": "Angstrom", "kms": "km/s"}
-IN_FLUX_UNIT = ("flux", "sigma", "draws", "data_flux")
-WIDER = {"float16": "float32", "bool": "uint8"}  # FITS has no such images
+IN_FLUX_UNIT = ("flux", "sigma", "draws", "factors", "data_flux")
 PACKAGES = ("bayesden", "numpy", "torch", "pyro-ppl", "astropy")
 
 
@@ -81,6 +84,8 @@ def write_posterior(post: Posterior, path: str | Path, *, overwrite: bool = Fals
         hdus.append(_classes(post))
     if post.features:
         hdus.append(_features(post))
+    if post.chains is not None:
+        hdus.extend(chain_images(post.chains))
     hdus.append(_meta(post, path))
     fits.HDUList(hdus).writeto(content)
     write_bytes(path, content.getvalue(), overwrite=overwrite)
@@ -103,7 +108,8 @@ def read_posterior(path: str | Path) -> Posterior:
         document = json.loads(hdus["META"].data["json"][0])
         if document["format"] != FORMAT:
             raise InputError(f"{path}: expected a result file of format {FORMAT}, got {document['format']}")
-        arrays = {key: _restore(hdus, key, *kind) for key, kind in document["arrays"].items()}
+        arrays = {key: restore_image(hdus, key, *kind) for key, kind in document["arrays"].items()}
+        chains = document.get("chains")
         classes = document["classes"]
         prob = hdus["CLASS_PROB"].data["prob"].tolist() if classes else []
         texts = {key: document[key] for key in TEXTS}
@@ -113,14 +119,9 @@ def read_posterior(path: str | Path) -> Posterior:
             class_prob=dict(zip(classes, prob, strict=True)),
             flags=frozenset(document["flags"]),
             features=tuple(_restore_features(hdus, document.get("features", []))),
+            chains=None if chains is None else restore_chains(hdus, chains),
             meta=document["meta"],
         )
-
-
-def _restore(hdus: fits.HDUList, key: str, dtype: str, shape: list[int]) -> NDArray:
-    if 0 in shape:
-        return np.zeros(shape, dtype)
-    return np.asarray(hdus[key.upper()].data).astype(dtype).reshape(shape)
 
 
 def _restore_features(hdus: fits.HDUList, texts: list[dict[str, str]]) -> Iterator[Feature]:
@@ -247,6 +248,8 @@ def _meta(post: Posterior, path: Path) -> fits.BinTableHDU:
         "arrays": {key: (a.dtype.name, a.shape) for key, a in arrays.items() if a is not None},
         "meta": dict(post.meta),
     }
+    if post.chains is not None:
+        document["chains"] = describe_chains(post.chains)
     try:
         text = json.dumps(document, default=_scalar)
     except (TypeError, ValueError) as error:

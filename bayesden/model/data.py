@@ -66,10 +66,21 @@ class Data:
         tensors = [torch.from_numpy(a).to(device) for a in (flux, ivar, ivar <= 0, share, scale, context)]
         return cls(*tensors, torch.from_numpy(side).to(device) if side.any() else None)
 
+    @classmethod
+    def join(cls, parts: Sequence["Data"]) -> "Data":
+        """Batches with as many exposures, and the same of them known, as one."""
+        columns = ([getattr(part, f.name) for part in parts] for f in fields(cls))
+        return cls(*(None if values[0] is None else torch.cat(values) for values in columns))
+
     def take(self, rows: Tensor | slice) -> "Data":
         """The spectra at an index, with repetition where it repeats."""
         values = (getattr(self, f.name) for f in fields(self))
         return Data(*(None if value is None else value[rows] for value in values))
+
+    def expand(self, count: int) -> "Data":
+        """The only spectrum as that many rows, without copies."""
+        values = (getattr(self, f.name) for f in fields(self))
+        return Data(*(None if value is None else value.expand(count, *value.shape[1:]) for value in values))
 
     def __len__(self) -> int:
         return len(self.flux)

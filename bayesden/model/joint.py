@@ -16,7 +16,7 @@ neither. As a batched log-density
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass, fields
 
@@ -64,6 +64,11 @@ class Parameters:
         for name in ("detail", "foreground"):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, self.z.new_zeros(len(self.z), 0))
+
+    @classmethod
+    def join(cls, parts: Sequence["Parameters"]) -> "Parameters":
+        """Points of several batches in one."""
+        return cls(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(cls)))
 
     def take(self, rows: Tensor | slice) -> "Parameters":
         """The parameters at an index."""

@@ -32,18 +32,8 @@ class KernelPrior(LatentPrior):
     def kernels(self, k: int) -> tuple[Tensor, Tensor]:
         r"""Centres of a class's kernels and roots :math:`R_i` of their precisions :math:`R_i^\top R_i`: (n, L), (n, L, L)."""
 
-    def product(self, k: int, shift: Tensor, precision: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        r"""The density of a class times :math:`\exp(\eta \cdot z - \tfrac12 z^\top \Lambda z)`, a likelihood: again kernels.
-
-        Arguments:
-            k: The class.
-            shift: :math:`\eta`, shape :math:`(L,)`.
-            precision: :math:`\Lambda`, shape :math:`(L, L)`, positive semi-definite.
-
-        Returns:
-            Log integrals of the kernels, shape :math:`(n,)`, their means, shape :math:`(n, L)`, and covariances, shape
-            :math:`(n, L, L)`.
-        """
+    def posterior(self, k: int, z: Tensor, shift: Tensor, precision: Tensor) -> LatentPosterior:
+        """See `LatentPrior.posterior`; exact, kernel by kernel, wherever z is."""
         centres, roots = (x.double() for x in self.kernels(k))
         own = roots.mT @ roots
         pull = (own @ centres.unsqueeze(-1)).squeeze(-1)
@@ -52,16 +42,7 @@ class KernelPrior(LatentPrior):
         mean = torch.cholesky_solve(total.unsqueeze(-1), factor).squeeze(-1)
         log_det = [x.diagonal(dim1=1, dim2=2).abs().log().sum(-1) for x in (roots, factor)]
         weight = log_det[0] - log_det[1] + 0.5 * (total * mean).sum(-1) - 0.5 * (pull * centres).sum(-1)
-        return weight - math.log(len(weight)), mean, torch.cholesky_inverse(factor)
-
-    def posterior(self, k: int, z: Tensor, shift: Tensor, precision: Tensor) -> LatentPosterior:
-        """See `LatentPrior.posterior`; exact, all kernels summed."""
-        weight, means, covariances = self.product(k, shift, precision)
-        share = torch.softmax(weight, 0)
-        mean = (share.unsqueeze(-1) * means).sum(0)
-        apart = means - mean
-        covariance = (share[:, None, None] * covariances).sum(0) + apart.mT @ (share[:, None] * apart)
-        return LatentPosterior(torch.logsumexp(weight, 0), mean, covariance)
+        return LatentPosterior(weight - math.log(len(weight)), mean, torch.cholesky_inverse(factor))
 
     @abstractmethod
     def _kernel_covariance(self, k: int) -> Tensor:

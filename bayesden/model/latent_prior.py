@@ -3,7 +3,6 @@
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -31,12 +30,39 @@ class PriorCurvature:
     majorant: Tensor
 
 
-class LatentPosterior(NamedTuple):
-    """Of a class's density times a normal likelihood: log of the integral, mean (L,) and covariance (L, L)."""
+@dataclass(frozen=True, eq=False)
+class LatentPosterior:
+    r"""A class's density times a normal likelihood: a sum of normal densities.
 
-    log_evidence: Tensor
-    mean: Tensor
-    covariance: Tensor
+    Arguments:
+        log_weight: Logarithm of the integral of each, shape :math:`(n,)`.
+        means: Shape :math:`(n, L)`.
+        covariances: Shape :math:`(n, L, L)`.
+    """
+
+    log_weight: Tensor
+    means: Tensor
+    covariances: Tensor
+
+    def take(self, rows: Tensor) -> "LatentPosterior":
+        """Some of the sum."""
+        return LatentPosterior(self.log_weight[rows], self.means[rows], self.covariances[rows])
+
+    @property
+    def log_evidence(self) -> Tensor:
+        """Logarithm of the integral of the sum, shape ()."""
+        return torch.logsumexp(self.log_weight, 0)
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean of the sum, shape (L,)."""
+        return torch.softmax(self.log_weight, 0) @ self.means
+
+    @property
+    def covariance(self) -> Tensor:
+        """Covariance of the sum, shape (L, L): of the parts and between them."""
+        share, apart = torch.softmax(self.log_weight, 0), self.means - self.mean
+        return (share[:, None, None] * self.covariances).sum(0) + apart.mT @ (share[:, None] * apart)
 
 
 class LatentPrior(nn.Module, ABC):
@@ -105,7 +131,7 @@ class LatentPrior(nn.Module, ABC):
         mean = torch.cholesky_solve(total.unsqueeze(-1), factor).squeeze(-1)
         log_det = factor.diagonal().log().sum() - 0.5 * self.latent_dim * math.log(2 * math.pi)
         evidence = log_prob - slope @ z - 0.5 * z @ (own @ z) + 0.5 * total @ mean - log_det
-        return LatentPosterior(evidence, mean, torch.cholesky_inverse(factor))
+        return LatentPosterior(evidence[None], mean[None], torch.cholesky_inverse(factor)[None])
 
     def _slice(self, k: int) -> slice:
         start = sum(self.counts[:k])

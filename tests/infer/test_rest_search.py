@@ -9,7 +9,8 @@ import torch
 from scipy.stats import multivariate_normal
 
 from bayesden.infer.denoise import denoise
-from bayesden.infer.map import Settings, find_modes, fit_map
+from bayesden.infer.map import fit_map
+from bayesden.infer.modes import Settings, find_modes
 from bayesden.infer.newton import Newton
 from bayesden.infer.reference import fit_map_pyro
 from bayesden.infer.rest_search import Net, _evidence, among_kernels, net_of, search
@@ -47,14 +48,16 @@ def test_kernels_times_a_normal_likelihood_are_kernels(kind: type) -> None:
     prior = kind.fit(z, torch.arange(60) % 2, 2)
     precision = torch.tensor([[3.0, 1.0], [1.0, 2.0]]).double()
     shift = torch.tensor([0.5, -1.0]).double()
-    weight, mean, _ = prior.product(0, shift, precision)
+    found = prior.posterior(0, torch.zeros(2).double(), shift, precision)
     axis = torch.linspace(-6, 6, 601).double()
     points = torch.cartesian_prod(axis, axis)
     quadratic = points @ shift - 0.5 * ((points @ precision) * points).sum(1)
     density = (prior.double().log_prob(points, torch.zeros(len(points), dtype=torch.long)) + quadratic).exp()
     centre = (density[:, None] * points).sum(0) / density.sum()
-    mixture = (torch.softmax(weight, 0)[:, None] * mean).sum(0)
-    torch.testing.assert_close(mixture, centre, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found.mean, centre, rtol=1e-4, atol=1e-4)
+    apart = points - centre
+    covariance = apart.T @ (density[:, None] * apart) / density.sum()
+    torch.testing.assert_close(found.covariance, covariance, rtol=1e-3, atol=1e-4)
 
 
 def test_the_net_follows_the_model(moving_model: Callable) -> None:

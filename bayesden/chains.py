@@ -1,0 +1,52 @@
+"""Draws of everything that a sampler explored, chain by chain; what ArviZ and diagnostics work on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Chains"]
+
+
+@dataclass(frozen=True, eq=False)
+class Chains:
+    r"""Draws of one star's parameters, C chains of S draws.
+
+    Arguments:
+        parameters: Arrays of shape :math:`(C, S, \dots)`: `z`, `detail`, `log_amplitude`, `tilt`, `calibration`,
+            `velocity_kms`, `ebv`, as far as the model has them, and `class_index`.
+        stats: What the sampler says of each draw, shape :math:`(C, S)`: `lp`, the log joint density up to a constant, and
+            for chains of a Markov process `acceptance_rate`, `energy`, `diverging`, `step_size`.
+        log_likelihood: Of blocks of pixels, shape :math:`(C, S', E, N)`, of every n-th draw; None if it was not asked for.
+        predictive: Exposures of the same star with new noise, shape :math:`(C, S', E, D)`, in the flux unit.
+        thin: That n: every n-th draw has a likelihood and a prediction.
+        independent: Whether the draws are independent, so that there is no convergence to speak of.
+    """
+
+    parameters: Mapping[str, NDArray]
+    stats: Mapping[str, NDArray] = field(default_factory=dict)
+    log_likelihood: NDArray | None = None
+    predictive: NDArray | None = None
+    thin: int = 1
+    independent: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("parameters", "stats"):
+            frozen = {key: _frozen(value) for key, value in getattr(self, name).items()}
+            object.__setattr__(self, name, MappingProxyType(frozen))
+        for name in ("log_likelihood", "predictive"):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, _frozen(value))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Chains C and draws S."""
+        return next(iter(self.parameters.values())).shape[:2]
+
+
+def _frozen(values: NDArray) -> NDArray:
+    array = np.array(values)
+    array.setflags(write=False)
+    return array

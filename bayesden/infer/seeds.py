@@ -1,0 +1,15 @@
+"""Randomness of a star that is its own: the same alone, in any batch and in any order."""
+
+import zlib
+
+import torch
+
+from .located import Located
+
+__all__ = ["random_of"]
+
+
+def random_of(star: Located, seed: int) -> torch.Generator:
+    """A generator on the CPU, seeded by a seed and the star's data."""
+    content = star.data.flux.cpu().numpy().tobytes()
+    return torch.Generator().manual_seed((seed << 32) | zlib.crc32(content))
