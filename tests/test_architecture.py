@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "bayesden"
 
 # Stations in the order that data walks through them; a file imports only from its own layer and those below.
 LAYERS = {
-    **dict.fromkeys(("errors", "device", "spectrum", "posterior"), 0),
+    **dict.fromkeys(("errors", "device", "spectrum", "chains", "measurement", "posterior"), 0),
     **dict.fromkeys(("io", "model", "simulation"), 1),
     **dict.fromkeys(("train", "infer"), 2),
     **dict.fromkeys(("evaluate", "survey", "report"), 3),
@@ -29,7 +29,7 @@ FENCES = {
     "pyro": ("model.joint", "infer"),
     "nflows": ("model.noiseflow", "model.flow_prior", "model.student_t"),
     "matplotlib": ("report",),
-    "arviz": ("report",),
+    "arviz": ("io.inference_data",),
     "dask": ("survey",),
     "typer": ("cli",),
     "rich": ("cli",),
