@@ -77,17 +77,16 @@ class DualAveraging:
     def __init__(self, first: Tensor, target: float = 0.8) -> None:
         self.target, self.anchor = target, (2 * first).log()
         self.log_step, self.log_mean = first.log(), first.log()
-        self.error, self.count = torch.zeros_like(first), torch.zeros_like(first)
+        self.error, self.count = torch.zeros_like(first), 0
 
-    def update(self, rows: Tensor, acceptance: Tensor) -> None:
-        """Learn from the acceptance (b,) of some stars' moves."""
-        self.count[rows] += 1
-        t = self.count[rows]
-        rate = 1 / (t + 10)
-        self.error[rows] = (1 - rate) * self.error[rows] + rate * (self.target - acceptance)
-        self.log_step[rows] = (self.anchor[rows] - t.sqrt() / 0.1 * self.error[rows]).clamp(-7.0, 0.7)
-        weight = t**-0.75
-        self.log_mean[rows] = weight * self.log_step[rows] + (1 - weight) * self.log_mean[rows]
+    def update(self, acceptance: Tensor) -> None:
+        """Learn from the acceptance (B,) of a move."""
+        self.count += 1
+        rate = 1 / (self.count + 10)
+        self.error = (1 - rate) * self.error + rate * (self.target - acceptance)
+        self.log_step = (self.anchor - self.count**0.5 / 0.1 * self.error).clamp(-7.0, 0.7)
+        weight = self.count**-0.75
+        self.log_mean = weight * self.log_step + (1 - weight) * self.log_mean
 
     def step(self, *, final: bool) -> Tensor:
         """Step sizes (B,): the present ones, or their mean over the past."""

@@ -7,7 +7,7 @@ over the classes :math:`\mathcal C` that are within `NEGLIGIBLE` nats of the lik
 have none are not in θ.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -113,9 +113,10 @@ def as_parameters(star: Located, theta: Tensor, labels: Tensor) -> Parameters:
     return unflatten(whole.index_copy(1, star.free, theta), like)
 
 
-def alike(stars: Sequence[Located]) -> Iterable[list[int]]:
-    """Indices of stars that have the same parameters and as many exposures: what one `Target` holds."""
+def alike(stars: Sequence[Located], keys: Sequence[Hashable] | None = None) -> Iterable[list[int]]:
+    """Indices of stars that have the same parameters, as many exposures and the same key: what one `Target` holds."""
     groups: dict[tuple, list[int]] = {}
     for i, star in enumerate(stars):
-        groups.setdefault((star.data.flux.shape, star.size, tuple(star.free.tolist())), []).append(i)
+        key = (star.data.flux.shape, star.size, tuple(star.free.tolist()), keys and keys[i])
+        groups.setdefault(key, []).append(i)
     return groups.values()

@@ -14,13 +14,14 @@ from torch import Tensor
 
 from ..model.data import Data
 from ..model.joint import Parameters, SpectrumModel
-from .mixture import Normal, expansions, normal_of
+from .mixture import Normal, Row, expansions, marginal, normal_of
 from .newton import Newton, flatten, unflatten
 
 __all__ = ["tile"]
 
 MOST = (16, 64)  # tiles of a class, round by round
 NEAR = 0.5  # standard deviations between tiles at least
+FAR = 3.0  # standard deviations from a missed mode to the kernels that it speaks of, at most
 CLIMB = 12  # Newton steps from a place that was undervalued to its mode
 LIGHT = 9.0  # nats below the heaviest kernel at which none gets a tile of its own
 
@@ -72,8 +73,17 @@ def _about(model: SpectrumModel, data: Data, missed: Parameters) -> Normal:
     for row in best.tolist():
         if all(float((white[row] @ (theta[row] - theta[other])).norm()) > NEAR for other in kept):
             kept.append(row)
-    at = fit.at.take(torch.tensor(kept, device=theta.device))
-    return normal_of(expansions(model, data.expand(len(kept)), at), at)
+    chosen = torch.tensor(kept, device=theta.device)
+    rows = expansions(model, data.expand(len(kept)), fit.at.take(chosen))
+    return normal_of([_near(row, fit.precision[i]) for row, i in zip(rows, kept, strict=True)], fit.at.take(chosen))
+
+
+def _near(row: Row, precision: Tensor) -> Row:
+    """A row with the kernels alone whose posterior means lie where its expansion holds: few deviations from the mode."""
+    dim = row.latent.means.shape[1]
+    away = row.latent.means - row.theta[:dim]
+    distance = ((away @ marginal(precision, dim)[0]) * away).sum(1)
+    return replace(row, latent=row.latent.take(torch.nonzero(distance <= distance.min().clamp_min(FAR**2)).flatten()))
 
 
 def _whitener(normal: Normal) -> Tensor:
