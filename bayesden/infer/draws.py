@@ -2,7 +2,8 @@ r"""Draws of the parameters, and what they say of the flux.
 
 A draw of the flux is :math:`e^a s(\theta) + e^a \tau_C\, n` with unit normal n: amplitude, nuisances, the inferred
 discrepancy and the generator's remaining error :math:`\tau_C` are all in it. Mean and variance of the flux take n out by
-hand, :math:`\operatorname{Var}(e^a s) + \operatorname{E}(e^{2a} \tau_C^2)`, which leaves them less Monte-Carlo noise.
+hand, :math:`\operatorname{Var}(e^a s) + \operatorname{E}(e^{2a} \tau_C^2)`, which leaves them less Monte-Carlo noise. The
+low-rank part of the covariance is that of the flux's regression on the parameters.
 """
 
 from collections.abc import Mapping
@@ -113,8 +114,9 @@ def flux_of_draws(model: SpectrumModel, star: Located, draws: Draws, random: tor
     sigma = (unbiased.square().sum(0) + error.square().mean(0)).sqrt()
     spread = model.spread[label].square() + (model.nuisance.amplitude_sd * flux / amplitude).square()
     prior = (amplitude.square() * (spread + model.discrepancy[label].square())).mean(0).sqrt()
+    linear = torch.linalg.qr(theta - theta.mean(0)).Q.mT.to(flux.dtype) @ unbiased  # of the flux in the parameters
     noise = torch.randn(flux.shape, generator=random, dtype=flux.dtype).to(flux.device)
-    return Flux(mean, sigma, prior, compress(unbiased), flux + error * noise)
+    return Flux(mean, sigma, prior, compress(linear), flux + error * noise)
 
 
 @torch.no_grad()

@@ -12,4 +12,4 @@ __all__ = ["random_of"]
 def random_of(star: Located, seed: int) -> torch.Generator:
     """A generator on the CPU, seeded by a seed and the star's data."""
     content = star.data.flux.cpu().numpy().tobytes()
-    return torch.Generator().manual_seed((seed << 32) | zlib.crc32(content))
+    return torch.Generator().manual_seed(zlib.crc32(content, zlib.crc32(str(seed).encode())))  # it takes 32 bits

@@ -28,7 +28,7 @@ from .target import Target, alike
 __all__ = ["sample_svi"]
 
 STEPS = 200
-RATE, DECAY = 0.05, 0.1  # learning rate of the first step, and the last one's share of it
+RATE, DECAY = 0.02, 0.1  # learning rate of the first step, and the last one's share of it
 PARTICLES = 2  # draws of a step
 BOUND = 32  # draws that tell a class's evidence
 
@@ -107,9 +107,13 @@ class _Guide:
                 guide = AutoNormal(self._density, init_loc_fn=init_to_value(values={"x": zero}), init_scale=1.0)
                 rate = {"lr": RATE, "lrd": DECAY ** (1 / steps)}
                 svi = SVI(self._density, guide, ClippedAdam(rate), Trace_ELBO(num_particles=PARTICLES))
-                for _ in range(steps):
+                past = []
+                for step in range(steps):
                     svi.step()
-                return guide.locs.x.detach().clone(), guide.scales.x.detach().clone()
+                    if step >= steps // 2:  # the mean over the second half has less of the steps' noise than the last
+                        past.append((guide.locs.x.detach().clone(), guide.scales.x.detach().log()))
+                centre, log_scale = (torch.stack(values).mean(0) for values in zip(*past, strict=True))
+                return centre, log_scale.exp()
         finally:
             torch.random.set_rng_state(state)
 
