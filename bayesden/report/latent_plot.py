@@ -91,6 +91,10 @@ def _latents(posterior: Posterior, model: SpectrumModel) -> NDArray:
     """Draws, shape (S, L)."""
     if posterior.latent is None:
         raise InputError(f"{posterior.name}: expected latents, got method {posterior.method!r} without")
+    made_with, offered = posterior.meta.get("model_sha256"), model.card.get("sha256")
+    if made_with and offered and made_with != offered:
+        raise InputError(f"{posterior.name}: expected the model that made it, {posterior.meta.get('model')}, "
+                         f"SHA-256 {made_with[:12]}..., got {model.card.get('name')}, {offered[:12]}...")  # fmt: skip
     draws, size = np.atleast_2d(posterior.latent), model.generator.latent_dim
     if draws.shape[1] != size:
         raise InputError(f"{posterior.name}: expected the model's {size} latents, got {draws.shape[1]}: another model")
