@@ -15,8 +15,6 @@ from .console import complain, describe, progress, say
 from .options import check_folder, interval, plain_stem
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from ..posterior import Posterior
     from ..report.view import Zoom
 
@@ -101,7 +99,7 @@ def plot(
     return 1 if failed else 0
 
 
-def _figure(kind: Kind, given: dict[str, str | None]) -> "Callable[[Posterior], Figure]":
+def _figure(kind: Kind, given: dict[str, str | None]) -> "Callable[[Posterior], object]":
     """The function of a posterior that draws it, with the options that were given."""
     from .. import report
 

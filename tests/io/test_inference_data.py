@@ -3,12 +3,15 @@
 from dataclasses import replace
 
 import arviz
+import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib import pyplot
 from scipy.stats import kstest
 
 from bayesden.chains import Chains
 from bayesden.errors import InputError, OutputError
+from bayesden.infer.denoise import denoise
 from bayesden.io.inference_data import convergence, diagnose, loo_pit, to_inference_data, write_netcdf
 from tests.twin import BLOCKS, THIN, WAVE, C, D, E, S, twin
 
@@ -24,7 +27,9 @@ def data(post):
 
 
 def test_dimensions_and_coordinates_have_names(post, data):
-    assert {"posterior", "sample_stats", "log_likelihood", "posterior_predictive", "observed_data"} <= set(data.groups())
+    assert {"posterior", "sample_stats", "log_likelihood", "posterior_predictive", "observed_data"} <= set(
+        data.groups()
+    )
     assert dict(data.posterior.z.sizes) == {"chain": C, "draw": S, "latent": 2}
     assert data.posterior.calibration.dims == ("chain", "draw", "exposure", "term")
     assert data.posterior.flux.dims == ("chain", "draw", "wavelength")
@@ -119,3 +124,27 @@ def test_chains_that_disagree_are_found():
 def test_what_does_not_move_or_is_too_short_has_no_diagnostics(values):
     found = diagnose(Chains({"z": values}))
     assert np.isnan(found[:3]).all() and found.divergences == 0
+
+
+def test_blocks_are_where_the_likelihood_put_them(toy_model, draw):
+    model = toy_model(130)  # not a multiple of a block's pixels
+    observation = draw(model, [1], exposures=2)[0]
+    mask = np.zeros((2, 130), bool)
+    mask[1, :50] = True
+    observation = replace(observation, ivar=np.where(mask, 0.0, observation.ivar), mask=mask)
+    post = denoise(observation, model, method="laplace", samples=20, chains=2)
+    likelihood = to_inference_data(post).log_likelihood
+    np.testing.assert_array_equal(likelihood.exposure, [0, 0, 0, 1, 1])
+    np.testing.assert_array_equal(likelihood.wavelength, model.grid.wavelength[[0, 44, 88, 44, 88]])
+    np.testing.assert_array_equal(np.isnan(loo_pit(post)), post.data_ivar == 0)
+
+
+# ArviZ 0.23 calls Matplotlib as it was before 3.11; what it calls goes with 3.13.
+@pytest.mark.filterwarnings("ignore:Passing a dict or None as alias_mapping")
+def test_arviz_draws_its_own_figures_with_sensible_labels(data):
+    mpl.use("Agg")
+    axes = arviz.plot_trace(data, var_names=["z", "log_amplitude"], compact=False)
+    assert [ax.get_title() for ax in axes[:, 0]] == ["z\n0", "z\n1", "log_amplitude"]
+    axes = arviz.plot_pair(data, var_names=["z", "log_amplitude"], divergences=True)
+    assert {ax.get_xlabel() for ax in np.ravel(axes) if ax is not None} >= {"z\n0", "z\n1"}
+    pyplot.close("all")

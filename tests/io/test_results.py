@@ -54,7 +54,9 @@ def posterior(**changes):
 def identical_chains(one, two):
     assert one.shape == two.shape and (one.thin, one.independent) == (two.thin, two.independent)
     pairs = [(one.parameters, two.parameters), (one.stats, two.stats)]
-    pairs.append(tuple({k: v for k in ("log_likelihood", "predictive") if (v := getattr(x, k)) is not None} for x in (one, two)))
+    pairs.append(
+        tuple({k: v for k in ("log_likelihood", "predictive") if (v := getattr(x, k)) is not None} for x in (one, two))
+    )
     for a, b in pairs:
         assert list(a) == list(b)
         for name in a:
