@@ -19,7 +19,8 @@ class Chains:
             `velocity_kms`, `ebv`, as far as the model has them, and `class_index`.
         stats: What the sampler says of each draw, shape :math:`(C, S)`: `lp`, the log joint density up to a constant, and
             for chains of a Markov process `acceptance_rate`, `energy`, `diverging`, `step_size`.
-        log_likelihood: Of blocks of pixels, shape :math:`(C, S', E, N)`, of every n-th draw; None if it was not asked for.
+        log_likelihood: Of N blocks of ceil(D/N) pixels, shape :math:`(C, S', E, N)`, of every n-th draw; None if it was not
+            asked for.
         predictive: Exposures of the same star with new noise, shape :math:`(C, S', E, D)`, in the flux unit.
         thin: That n: every n-th draw has a likelihood and a prediction.
         independent: Whether the draws are independent, so that there is no convergence to speak of.

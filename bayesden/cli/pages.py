@@ -72,18 +72,31 @@ Examples:
 
 Exit status: 0 all done; 1 some files failed; 2 the command or the model could not be used.""",
     "plot": """Draw results: exposures and denoised flux with its 50 and 90 % bands, residuals, and what is left of the
-prior.
+prior; or, with --kind, one of the figures that are printed at their own size, a journal's column or page.
 
 What to look at: the residuals of each exposure should scatter as the curve beside them does; in the stacked residuals,
 whatever keeps its shape over several pixels is in all exposures and not in the model. Where "prior left" is near 1, the
 data said nothing. A figure that exists is replaced.
 
+\b
+  residuals   by exposure, their quantiles, and correlation of neighbours
+  classes     the probability of each
+  latents     pairs of them, with those of the model's training library
+  trace       chains of parameters: they should look alike, R-hat be near 1
+  predictive  exposures over what the posterior predicts for each; one pixel
+              in ten should be outside the 90 % bands
+  loo-pit     where left-out pixels are in their predictions: flat if right,
+              a hump if those are too wide, a bowl if too narrow
+
+The last three need a result of a method that draws. In a folder, figures are RESULT-KIND.png.
+
 Examples:
 
 \b
   bayesden plot out/spec-4961-55719-0378.fits
-  bayesden plot out/spec-4961-55719-0378.fits --zoom 8400:8900 --out ca.pdf
-  bayesden plot out/*.fits --out figures
+  bayesden plot out/spec-4961-55719-0378.fits --zoom CaT --out ca.pdf
+  bayesden plot out/*.fits --kind trace --out figures
+  bayesden plot out/spec-1.fits --kind trace --parameters velocity_kms,z[0]
 
 Exit status: 0 all done; 1 some files failed, each named on standard error; 2 the command could not be used.""",
     "inspect": """Say what a file is and what is in it.

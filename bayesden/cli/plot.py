@@ -1,8 +1,12 @@
 """`bayesden plot`: figures from result files."""
 
+import re
 import traceback
+from collections.abc import Callable
+from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,9 +14,32 @@ from ..errors import InputError
 from .console import complain, describe, progress, say
 from .options import check_folder, interval, plain_stem
 
+if TYPE_CHECKING:
+    from ..posterior import Posterior
+    from ..report.view import Zoom
+
 __all__ = ["plot"]
 
 FIGURES = (".png", ".pdf", ".svg")
+
+
+class Kind(StrEnum):
+    """Kinds of figures, each a function of `report`."""
+
+    SPECTRUM = "spectrum"
+    RESIDUALS = "residuals"
+    TRACE = "trace"
+    LATENTS = "latents"
+    CLASSES = "classes"
+    PREDICTIVE = "predictive"
+    LOO_PIT = "loo-pit"
+
+
+OPTIONS = {  # what each is for
+    "zoom": (Kind.SPECTRUM, Kind.RESIDUALS, Kind.PREDICTIVE),
+    "parameters": (Kind.TRACE,),
+    "model": (Kind.LATENTS,),
+}
 
 
 def plot(
@@ -30,21 +57,33 @@ def plot(
             "in .png, .pdf or .svg.  [default: RESULT with the ending .png, beside it]",
         ),
     ] = None,
+    kind: Annotated[Kind, typer.Option(help="Which figure.")] = Kind.SPECTRUM,
     zoom: Annotated[
-        str | None, typer.Option(metavar="FIRST:LAST", help="Show only these wavelengths, vacuum Angstrom.")
+        str | None,
+        typer.Option(
+            metavar="FIRST:LAST|NAME",
+            help="Show only these wavelengths, vacuum Angstrom, or those about a line: CaHK, Hdelta, Gband, Hbeta, Mgb, "
+            "NaD, Halpha, CaT.",
+        ),
+    ] = None,
+    parameters: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Of a trace, with commas, such as velocity_kms,ebv,z[0].")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Behind latents: the name or path of the model.  [default: the shipped one]")
     ] = None,
 ) -> int:
     """Run `bayesden plot`; `pages.py` has what it says of itself."""
     from ..io import read_posterior
-    from ..report import plot_posterior, save_figure
+    from ..report import save_figure
 
-    limits = None if zoom is None else interval(zoom, "--zoom")
-    targets = _targets(results, out)
+    draw = _figure(kind, {"zoom": zoom, "parameters": parameters, "model": model})
+    targets = _targets(results, out, "" if kind is Kind.SPECTRUM else f"-{kind}")
     failed, taken = 0, set()
     with progress() as report:
         for done, (path, target) in enumerate(zip(results, targets, strict=True), 1):
             try:
-                figure = plot_posterior(read_posterior(path), zoom=limits)
+                figure = draw(read_posterior(path))
                 if target in taken:
                     raise InputError(f"{path}: expected a name of its own, but {target} is that of another result")
                 say(str(save_figure(figure, target)))
@@ -60,13 +99,50 @@ def plot(
     return 1 if failed else 0
 
 
-def _targets(results: list[Path], out: Path | None) -> list[Path]:
+def _figure(kind: Kind, given: dict[str, str | None]) -> "Callable[[Posterior], object]":
+    """The function of a posterior that draws it, with the options that were given."""
+    from .. import report
+
+    for name, value in given.items():
+        if value is not None and kind not in OPTIONS[name]:
+            raise InputError(f"--{name}: expected with --kind {' or '.join(OPTIONS[name])}, got --kind {kind}")
+    if kind in OPTIONS["zoom"]:
+        draw = {
+            Kind.SPECTRUM: report.plot_posterior,
+            Kind.RESIDUALS: report.plot_residuals,
+            Kind.PREDICTIVE: report.plot_predictive,
+        }[kind]
+        return partial(draw, zoom=_zoom(given["zoom"]))
+    if kind is Kind.TRACE:
+        return partial(report.plot_trace, names=given["parameters"] and _names(given["parameters"]))
+    if kind is Kind.LATENTS:
+        from ..model.checkpoint import load_model
+
+        return partial(report.plot_latents, model=load_model(given["model"]))
+    return report.plot_classes if kind is Kind.CLASSES else report.plot_loo_pit
+
+
+def _names(text: str) -> list[str]:
+    """Names with commas between them, which places such as `calibration[1,0]` have inside too."""
+    return [name.strip() for name in re.split(r",(?![^\[]*\])", text)]
+
+
+def _zoom(text: str | None) -> "Zoom | None":
+    """Two wavelengths, or the name of a window."""
+    from ..report.view import window
+
+    if text is None:
+        return None
+    return interval(text, "--zoom") if ":" in text or text[:1].isdigit() else window(text)
+
+
+def _targets(results: list[Path], out: Path | None, ending: str) -> list[Path]:
     if out is None:
-        return [path.parent / f"{plain_stem(path)}.png" for path in results]
+        return [path.parent / f"{plain_stem(path)}{ending}.png" for path in results]
     if out.suffix and not out.is_dir() and (len(results) == 1 or out.suffix.lower() in FIGURES):
         if len(results) > 1:
             raise InputError(f"--out: expected a folder for {len(results)} results, got the name of one figure, {out}")
         check_folder(out.parent)
         return [out]
     check_folder(out)
-    return [out / f"{plain_stem(path)}.png" for path in results]
+    return [out / f"{plain_stem(path)}{ending}.png" for path in results]

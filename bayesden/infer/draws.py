@@ -22,7 +22,7 @@ __all__ = ["Draws", "Flux", "chains_of", "compress", "flux_of_draws", "shares", 
 
 ROWS = 64  # spectra that are decoded together
 RANK = 16  # of the flux's covariance that is kept
-BLOCK = 64  # pixels in a block of the log-likelihood
+BLOCK = 64  # pixels in a block of the log-likelihood, at most
 PREDICTED = 400  # draws with a prediction and a likelihood for each pixel block, at least
 
 
@@ -165,16 +165,17 @@ def _named(model: SpectrumModel, at: Parameters) -> dict[str, Tensor]:
 
 
 def _predict(model: SpectrumModel, data: Data, at: Parameters, random: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Log-likelihoods of blocks of pixels (R, E, N) and exposures with new noise (R, E, D), NaN where masked."""
+    """Log-likelihoods of N blocks of ceil(D/N) pixels (R, E, N), and exposures with new noise (R, E, D), NaN where masked."""
     device = data.flux.device
     noise = torch.Generator(device).manual_seed(int(torch.randint(2**31, (), generator=random)))
-    likelihood, predictive = [], []
+    blocks = -(-data.flux.shape[-1] // BLOCK)
+    size, likelihood, predictive = -(-data.flux.shape[-1] // blocks), [], []
     for rows in torch.arange(len(at.z), device=device).split(ROWS):
         some, repeated = at.take(rows), data.expand(len(rows))
         mean, _ = model.exposed(repeated, some, model.star(some))
         pixels = model.noise.log_prob(repeated.flux - mean, repeated.ivar, repeated.mask, repeated.context)
-        pixels = torch.nn.functional.pad(pixels, (0, -pixels.shape[-1] % BLOCK))
-        likelihood.append(pixels.unflatten(-1, (-1, BLOCK)).double().sum(-1))
+        pixels = torch.nn.functional.pad(pixels, (0, blocks * size - pixels.shape[-1]))
+        likelihood.append(pixels.unflatten(-1, (blocks, size)).double().sum(-1))
         fresh = mean + model.noise.sample(repeated.ivar, repeated.mask, repeated.context, generator=noise)
         predictive.append(torch.where(repeated.mask, torch.nan, fresh))
     return torch.cat(likelihood), torch.cat(predictive)

@@ -21,7 +21,7 @@ from .files import replace_file
 if TYPE_CHECKING:
     from arviz import InferenceData
 
-__all__ = ["Diagnostics", "diagnose", "loo_pit", "to_inference_data", "write_netcdf"]
+__all__ = ["Convergence", "Diagnostics", "convergence", "diagnose", "loo_pit", "to_inference_data", "write_netcdf"]
 
 DIMS = {  # names of what stands beside chain and draw
     "z": ["latent"],
@@ -40,6 +40,14 @@ class Diagnostics(NamedTuple):
     divergences: int
 
 
+class Convergence(NamedTuple):
+    """Of several quantities: rank-normalised R-hat and effective sample sizes of bulk and tail, each of shape (n,)."""
+
+    r_hat: NDArray
+    ess_bulk: NDArray
+    ess_tail: NDArray
+
+
 def _arviz() -> ModuleType:
     try:
         with warnings.catch_warnings():
@@ -50,6 +58,20 @@ def _arviz() -> ModuleType:
             "ArviZ: expected to be installed, got no module arviz: pip install 'bayesden[arviz]'"
         ) from None
     return arviz
+
+
+def convergence(values: NDArray) -> Convergence:
+    """Whether chains agree on quantities and how much they are worth; NaN for fewer than four draws a chain.
+
+    Arguments:
+        values: Draws, shape (C, S, n).
+    """
+    if values.shape[1] < 4 or not values.size:
+        return Convergence(*np.full((3, values.shape[2]), np.nan))
+    az = _arviz()
+    data = az.convert_to_dataset({"x": values})
+    found = (az.rhat(data), az.ess(data), az.ess(data, method="tail"))
+    return Convergence(*(np.asarray(each.x) for each in found))
 
 
 def diagnose(chains: Chains) -> Diagnostics:
@@ -63,15 +85,11 @@ def diagnose(chains: Chains) -> Diagnostics:
     values = np.concatenate(
         [v.reshape(*shape, -1) for name, v in chains.parameters.items() if name != "class_index"], 2
     )
-    if shape[1] < 4:
+    moving = np.ptp(values, axis=(0, 1)) > 0  # what does not, as a prior of no width, has nothing to tell
+    found = convergence(values[:, :, moving])
+    if not moving.any():
         return Diagnostics(np.nan, np.nan, np.nan, divergences)
-    az, spread = (
-        _arviz(),
-        np.ptp(values, axis=(0, 1)) > 0,
-    )  # what does not move, as a prior of no width, has nothing to tell
-    data = az.convert_to_dataset({"x": values[:, :, spread]})
-    worst = [az.rhat(data).x.max(), az.ess(data).x.min(), az.ess(data, method="tail").x.min()]
-    return Diagnostics(*(float(value) for value in worst), divergences)
+    return Diagnostics(float(found.r_hat.max()), float(found.ess_bulk.min()), float(found.ess_tail.min()), divergences)
 
 
 def to_inference_data(post: Posterior) -> "InferenceData":
@@ -103,7 +121,8 @@ def to_inference_data(post: Posterior) -> "InferenceData":
     groups["observed_data"], dims["y"] = {"y": observed}, ["exposure", "wavelength"]
     if chains.predictive is not None:
         groups["posterior_predictive"] = {"y": chains.predictive}
-    data = az.from_dict(**groups, coords=coords, dims=dims, attrs=_attributes(post))
+    facts = _attributes(post)
+    data = az.from_dict(**groups, coords=coords, dims=dims, posterior_attrs=facts, attrs=dict(facts))
     if chains.predictive is not None:
         data.posterior_predictive = _thinned(data.posterior_predictive, chains.thin)
     if chains.log_likelihood is not None:

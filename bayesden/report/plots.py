@@ -6,12 +6,10 @@ beside the standard normal density, and the lines that the model lacks. Bottom: 
 deviation, 1 where the data said nothing.
 """
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import AutoMinorLocator
@@ -20,13 +18,23 @@ from numpy.typing import NDArray
 from ..errors import OutputError
 from ..io.files import replace_file
 from ..posterior import FLAGS, Feature, Posterior
-from .view import View
+from .style import (
+    COADD,
+    DENOISED,
+    EXPOSURE,
+    FAINT,
+    PATCH,
+    SINGLE,
+    TEXT,
+    WARNING,
+    WARNING_TEXT,
+    mark_beyond,
+    pretty_unit,
+    shade_gaps,
+)
+from .view import View, Zoom
 
 __all__ = ["plot_posterior", "save_figure"]
-
-# Okabe & Ito's blue and vermilion, which readers with any colour vision tell apart; the data are in greys.
-DENOISED, WARNING, WARNING_TEXT = "#0072B2", "#D55E00", "#A34700"
-EXPOSURE, SINGLE, COADD, TEXT, FAINT, GAP = "#ABABAB", "#8C8C8C", "#454545", "#222222", "#6E6E6E", "#F3E9CF"
 
 # Rest wavelengths in vacuum, Å; the members of a group share one label.
 STELLAR_LINES = {
@@ -41,13 +49,12 @@ STELLAR_LINES = {
 }
 SKY_LINES = {"sky": (5578.89,)}  # [O I], the line that most often leaves a residual
 
-PATCH = {"facecolor": "white", "alpha": 0.85, "edgecolor": "none", "pad": 1.5}
 LETTER = 0.0053  # width of a small letter, as a part of the wavelength axis
 Z_LIMIT = 6.0  # residuals beyond are drawn as marks at the edge
 FORMATS = {".png": {}, ".pdf": {"CreationDate": None}, ".svg": {"Date": None}}  # undated: same figure, same bytes
 
 
-def plot_posterior(posterior: Posterior, *, lines: bool = True, zoom: tuple[float, float] | None = None) -> Figure:
+def plot_posterior(posterior: Posterior, *, lines: bool = True, zoom: Zoom | None = None) -> Figure:
     """Draw a posterior over its data, with residuals and the share of the prior that is left.
 
     The flux axis follows the denoised flux and the bulk of the data, so that a cosmic ray does not squash the spectrum;
@@ -56,7 +63,7 @@ def plot_posterior(posterior: Posterior, *, lines: bool = True, zoom: tuple[floa
     Arguments:
         posterior: What to draw. Data, bands, residuals and prior fraction are drawn where they are finite.
         lines: Whether to name the main stellar lines (rest wavelengths in vacuum).
-        zoom: First and last wavelength to show, in vacuum Å; all by default.
+        zoom: First and last wavelength to show, in vacuum Å, or the name of one of `view.WINDOWS`; all by default.
 
     Returns:
         A figure that belongs to no window; `save_figure` writes it.
@@ -65,7 +72,7 @@ def plot_posterior(posterior: Posterior, *, lines: bool = True, zoom: tuple[floa
         InputError: if the zoom holds fewer than two pixels.
 
     Example:
-        >>> save_figure(plot_posterior(posterior, zoom=(8400, 8800)), "triplet.png")  # doctest: +SKIP
+        >>> save_figure(plot_posterior(posterior, zoom="CaT"), "triplet.png")  # doctest: +SKIP
     """
     view = View.of(posterior, zoom)
     heights = [3.1, *([1.0] * (2 if view.z.shape[0] > 1 else 1)), *([0.5] if _has_any(view.prior_fraction) else [])]
@@ -132,20 +139,14 @@ def _draw_flux(ax: Axes, view: View, unit: str) -> None:
             ax.plot(w, row, alpha=max(0.35, n**-0.5), **style)
         handles += ax.plot([], [], color=EXPOSURE, lw=2, label="each exposure")
     low, high = view.flux_limits()
-    handles += _mark_beyond(ax, w, view.exposures, (low, high))
-    handles += _shade_gaps(ax, view, words=True)
+    handles += mark_beyond(ax, w, view.exposures, (low, high))
+    handles += shade_gaps(ax, view, words=True)
     ax.set_ylim(low, high)
     if low < 0 < high:
         ax.axhline(0, color=FAINT, lw=0.6, zorder=0)
-    ax.set_ylabel(f"flux  [{_pretty(unit)}]" if unit else "flux", fontsize=12, color=TEXT)
+    ax.set_ylabel(f"flux  [{pretty_unit(unit)}]" if unit else "flux", fontsize=12, color=TEXT)
     place = _emptiest(view, (low, high))
     ax.legend(handles=handles, loc=place, fontsize=10, framealpha=0.9, borderpad=0.5, labelcolor=TEXT).set_zorder(8)
-
-
-def _pretty(unit: str) -> str:
-    """A unit as FITS writes it, for reading: 1E-17 erg/cm^2/s/Ang becomes 10⁻¹⁷ erg/cm²/s/Å."""
-    unit = re.sub(r"\b1[eE]([-+]?\d+)\b", r"$10^{\1}$", unit.replace("$", r"\$"))
-    return re.sub(r"\^(-?\d+)", r"$^{\1}$", re.sub(r"\b(Angstrom|Ang|AA)\b", "Å", unit))
 
 
 def _emptiest(view: View, limits: tuple[float, float], width: float = 0.22, height: float = 0.42) -> str:
@@ -170,8 +171,8 @@ def _draw_residuals(ax: Axes, side: Axes, view: View, rows: NDArray, colour: str
     for row in rows:
         shown = np.where(np.abs(row) <= Z_LIMIT, row, np.nan)
         ax.plot(view.wavelength, shown, ls="", marker=".", ms=size, mec="none", color=colour, rasterized=True, zorder=1)
-    _mark_beyond(ax, view.wavelength, rows, (-Z_LIMIT, Z_LIMIT))
-    _shade_gaps(ax, view)
+    mark_beyond(ax, view.wavelength, rows, (-Z_LIMIT, Z_LIMIT))
+    shade_gaps(ax, view)
     ax.set_ylim(-Z_LIMIT, Z_LIMIT)
     ax.set_yticks([-3, -1, 1, 3], ["−3", "−1", "1", "3"])
     ax.set_ylabel(f"residual / noise\n{name}", fontsize=10, color=TEXT)
@@ -199,27 +200,6 @@ def _draw_features(ax: Axes, features: Sequence[Feature], view: View) -> None:
                 bbox=PATCH | {"pad": 0.6}, zorder=7, parse_math=False)  # fmt: skip
 
 
-def _mark_beyond(ax: Axes, wavelength: NDArray, rows: NDArray, limits: tuple[float, float]) -> list[Artist]:
-    """Triangles at the edge where any row lies beyond the axis, and the legend's entry for them."""
-    low, high = limits
-    inset = 0.014 * (high - low)
-    style = {"ls": "", "mec": "none", "color": WARNING, "alpha": 0.75, "clip_on": False}
-    for beyond, edge, marker in ((rows > high, high - inset, "^"), (rows < low, low + inset, "v")):
-        at = wavelength[beyond.any(0)]
-        ax.plot(at, np.full(at.size, edge), marker=marker, ms=5, zorder=6, **style)
-    count = int((rows > high).sum() + (rows < low).sum())
-    name = f"{count} pixel{'s' * (count > 1)} beyond the axis"
-    return ax.plot([], [], marker="^", ms=6, label=name, **style) if count else []
-
-
-def _shade_gaps(ax: Axes, view: View, *, words: bool = False) -> list[Artist]:
-    """Stretches without data, and the legend's entry for them."""
-    handles = [ax.axvspan(first, last, color=GAP, lw=0, zorder=0) for first, last in view.gaps()]
-    if words and handles:
-        handles[0].set_label("no data")
-    return handles[:1]
-
-
 def _draw_histogram(ax: Axes, z: NDArray, colour: str) -> None:
     grid = np.linspace(-Z_LIMIT, Z_LIMIT, 241)
     if z.size:
@@ -245,7 +225,7 @@ def _strip(ax: Axes) -> None:
 def _draw_prior_fraction(ax: Axes, view: View) -> None:
     ax.fill_between(view.wavelength, 0, view.prior_fraction, color=DENOISED, alpha=0.3, lw=0)
     ax.plot(view.wavelength, view.prior_fraction, color=DENOISED, lw=0.9)
-    _shade_gaps(ax, view)
+    shade_gaps(ax, view)
     ax.set_ylim(0, 1.08)
     ax.set_yticks([0, 1], ["0", "1"])
     ax.get_yticklabels()[0].set_verticalalignment("bottom")  # else it meets the first wavelength

@@ -14,10 +14,49 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..posterior import Posterior
 
-__all__ = ["View"]
+__all__ = ["WINDOWS", "View", "Zoom", "window", "zoomed"]
+
+Zoom = tuple[float, float] | str  # first and last wavelength, vacuum Å, or the name of a window
 
 GAP_PIXELS = 4  # shorter runs of masked pixels are not visible as a shade
 LEVELS = {"90 % band": (0.05, 0.95), "50 % band": (0.25, 0.75)}
+WINDOWS = {  # vacuum Å, wide enough to see the continuum beside the lines
+    "CaHK": (3880.0, 4020.0),
+    "Hdelta": (4040.0, 4165.0),
+    "Gband": (4240.0, 4400.0),
+    "Hbeta": (4795.0, 4930.0),
+    "Mgb": (5100.0, 5250.0),
+    "NaD": (5830.0, 5960.0),
+    "Halpha": (6490.0, 6640.0),
+    "CaT": (8440.0, 8730.0),
+}
+
+
+def window(name: str) -> tuple[float, float]:
+    """First and last wavelength around a named line, vacuum Å; capitals do not matter.
+
+    Raises:
+        InputError: if no window has that name.
+    """
+    found = {known.lower(): limits for known, limits in WINDOWS.items()}.get(name.lower())
+    if found is None:
+        raise InputError(f"zoom: expected two wavelengths or one of {', '.join(WINDOWS)}, got {name!r}")
+    return found
+
+
+def zoomed(posterior: Posterior, zoom: Zoom | None) -> NDArray:
+    """Which pixels a zoom shows, shape (D,): between two wavelengths, in a named window, or all.
+
+    Raises:
+        InputError: if fewer than two pixels are inside, or no window has that name.
+    """
+    wavelength = posterior.wavelength
+    first, last = window(zoom) if isinstance(zoom, str) else zoom or (wavelength[0], wavelength[-1])
+    inside = (wavelength >= first) & (wavelength <= last)
+    if inside.sum() < 2:
+        span = f"{wavelength[0]:.0f} to {wavelength[-1]:.0f} Å"
+        raise InputError(f"{posterior.name}: zoom: expected a part of {span}, got {first:g} to {last:g}")
+    return inside
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,18 +82,13 @@ class View:
     prior_fraction: NDArray
 
     @classmethod
-    def of(cls, posterior: Posterior, zoom: tuple[float, float] | None = None) -> "View":
-        """The view of a posterior from the first to the last wavelength of `zoom` (vacuum Å), or of all of it.
+    def of(cls, posterior: Posterior, zoom: Zoom | None = None) -> "View":
+        """The part of a posterior that a zoom shows: from the first to the last wavelength (vacuum Å), or a window's name.
 
         Raises:
-            InputError: if fewer than two pixels are inside.
+            InputError: as `zoomed`.
         """
-        wavelength = posterior.wavelength
-        first, last = zoom if zoom is not None else (wavelength[0], wavelength[-1])
-        inside = (wavelength >= first) & (wavelength <= last)
-        if inside.sum() < 2:
-            span = f"{wavelength[0]:.0f} to {wavelength[-1]:.0f} Å"
-            raise InputError(f"{posterior.name}: zoom: expected a part of {span}, got {first:g} to {last:g}")
+        wavelength, inside = posterior.wavelength, zoomed(posterior, zoom)
         nothing = np.zeros((0, wavelength.size))
         has_data = posterior.data_flux is not None and posterior.data_ivar is not None
         flux, ivar = (posterior.data_flux, posterior.data_ivar) if has_data else (nothing, nothing)

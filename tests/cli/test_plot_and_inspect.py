@@ -8,6 +8,7 @@ from bayesden.io import read_posterior, write_posterior
 from bayesden.model.checkpoint import save_part
 from bayesden.model.noiseflow import NoiseFlow
 from bayesden.posterior import Feature
+from tests.twin import twin
 
 
 @pytest.fixture
@@ -40,9 +41,43 @@ def test_plot_goes_on_after_a_bad_file(bayesden, result, tmp_path):
     assert summary == "error: 3 of 4 files failed"
 
 
+@pytest.mark.parametrize("kind", ["residuals", "trace", "latents", "classes", "predictive", "loo-pit"])
+def test_every_kind_of_figure(bayesden, tmp_path, model_file, kind):
+    star = twin(meta={})
+    write_posterior(star, tmp_path / "a.fits")
+    options = ("--model", model_file) if kind == "latents" else ()
+    ran = bayesden("plot", tmp_path / "a.fits", "--kind", kind, *options)
+    assert ran == (0, f"{tmp_path / f'a-{kind}.png'}\n", "")
+    assert (tmp_path / f"a-{kind}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_parameters_of_a_trace_and_windows_by_name(bayesden, tmp_path):
+    path, figure = tmp_path / "a.fits", tmp_path / "figure.svg"
+    write_posterior(twin(), path)
+    assert bayesden("plot", path, "--kind", "trace", "--parameters", "z[0], calibration[1,0]", "-o", figure).status == 0
+    assert b"calibration[1,0]" in figure.read_bytes()  # as a comment beside its letters
+    assert bayesden("plot", path, "--kind", "predictive", "--zoom", "cat", "--out", figure).status == 0
+    ran = bayesden("plot", path, "--kind", "trace", "--parameters", "nothing")
+    assert ran.status == 1 and "a.fits: trace: expected names such as z," in ran.err and len(ran.err.splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ("words", "status", "expected"),
     [
+        (("--kind", "trace"), 1, "expected a posterior with chains, from a method that draws, got 'map'"),
+        (("--kind", "predictive"), 1, "expected chains with predictions, got method 'map'"),
+        (("--kind", "loo-pit"), 1, "expected chains with predictions, got method 'map'"),
+        (("--kind", "latents"), 1, "expected the model that made it, small, SHA-256"),
+        (("--kind", "latents", "--model", "none"), 2, "none: expected a model file"),
+        (
+            ("--kind", "trace", "--zoom", "CaT"),
+            2,
+            "--zoom: expected with --kind spectrum or residuals or predictive, got",
+        ),
+        (("--parameters", "z"), 2, "--parameters: expected with --kind trace, got --kind spectrum"),
+        (("--model", "sdss-10class"), 2, "--model: expected with --kind latents"),
+        (("--kind", "corner"), 2, "corner"),
+        (("--zoom", "Halfa"), 2, "zoom: expected two wavelengths or one of CaHK"),
         (("--zoom", "8400"), 2, "expected FIRST:LAST in Angstrom, such as 8400:8900, got '8400'"),
         (("--zoom", "9000:8000"), 2, "expected FIRST:LAST"),
         (("--zoom", "nan:8000"), 2, "expected FIRST:LAST"),

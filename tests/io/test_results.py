@@ -1,7 +1,7 @@
 """A posterior that was written and read is the same one, bit by bit."""
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -10,9 +10,11 @@ from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
 
+from bayesden.chains import Chains
 from bayesden.errors import InputError, OutputError
 from bayesden.io import read_posterior, write_posterior
 from bayesden.posterior import Feature, Posterior
+from tests.twin import twin
 
 D, E, S = 64, 3, 7
 WAVE = np.linspace(4000.0, 9000.0, D)
@@ -47,6 +49,19 @@ def posterior(**changes):
         "meta": {"seed": 3, "objective": -1.5e-300, "converged": True, "file": "a.fits", "sha256": "f" * 64},
     }
     return Posterior(**values | changes)
+
+
+def identical_chains(one, two):
+    assert one.shape == two.shape and (one.thin, one.independent) == (two.thin, two.independent)
+    pairs = [(one.parameters, two.parameters), (one.stats, two.stats)]
+    pairs.append(
+        tuple({k: v for k in ("log_likelihood", "predictive") if (v := getattr(x, k)) is not None} for x in (one, two))
+    )
+    for a, b in pairs:
+        assert list(a) == list(b)
+        for name in a:
+            assert (a[name].dtype, a[name].shape) == (b[name].dtype, b[name].shape), name
+            assert a[name].tobytes() == b[name].tobytes(), name
 
 
 def identical(one, two):
@@ -122,6 +137,27 @@ def test_the_round_trip_is_exact(tmp_path, changes):
     again = read_posterior(path)
     native = {"flux": post.flux.astype(post.flux.dtype.newbyteorder("="))} if "flux" in changes else {}
     identical(posterior(**changes | native), again)
+
+
+CHAINS = {
+    "full": twin().chains,
+    "independent draws": twin(independent=True).chains,
+    "parameters only": Chains({"z": np.linspace(0, 1, 24, dtype=np.float32).reshape(2, 4, 3)}),
+    "one draw": Chains({"ebv": np.array([[0.1]]), "class_index": np.array([[3]])}, {"diverging": np.array([[True]])}),
+    "no exposures' terms": Chains({"z": np.ones((2, 4, 3)), "calibration": np.zeros((2, 4, 5, 0))}),
+    "special numbers": Chains({"z": np.array([[np.nan, np.inf, -0.0, 5e-324]])}, {"lp": np.full((1, 4), -np.inf)}),
+    "long names": Chains({"a_very_long_name_of_a_parameter": np.ones((1, 2)), "Capital": np.zeros((1, 2), np.int64)}),
+}
+
+
+@pytest.mark.parametrize("chains", CHAINS.values(), ids=CHAINS)
+def test_chains_come_back_bit_by_bit(tmp_path, chains):
+    write_posterior(posterior(chains=chains), tmp_path / "out.fits")
+    again = read_posterior(tmp_path / "out.fits")
+    identical_chains(chains, again.chains)
+    identical(posterior(), replace(again, chains=None))
+    with fits.open(tmp_path / "out.fits") as hdus:
+        hdus.verify("exception")
 
 
 def test_a_result_from_before_there_were_features_still_reads(tmp_path):
