@@ -136,7 +136,7 @@ def _write(card: Mapping, out: Path) -> None:
 
 def _show(card: Mapping) -> None:
     """Print coverage and verdicts."""
-    from ..evaluate.certificate import failures
+    from ..evaluate.certificate import verdicts
 
     for method, engine in card["engines"].items():
         say(f"{method}: percent of pixels of the flux, with the standard error")
@@ -149,7 +149,7 @@ def _show(card: Mapping) -> None:
         show_table(("", "stars", *names), rows)
         sbc = engine["sbc"]
         say(f"ranks: the furthest from uniform is {sbc['worst']}, p = {sbc['p']:.3g} after Bonferroni's correction")
-    for line in failures(card):
+    for line in verdicts(card):
         say(line)
 
 

@@ -14,7 +14,7 @@ from .places import VERSIONS, Places
 from .sbc import Uniformity, uniformity
 from .tarp import REFERENCES, expected_coverage
 
-__all__ = ["TESTS", "certificate", "failures"]
+__all__ = ["TESTS", "certificate", "verdicts"]
 
 TESTS = ("sbc", "coverage", "tarp", "pit")
 CURVE = np.linspace(0.05, 0.95, 19)
@@ -45,7 +45,7 @@ def _engine(places: Places, classes: Sequence[str]) -> dict:
         "class": np.array([classes[k] for k in places.label]),
         "snr": np.array([f"S/N {value:g}" for value in places.snr]),
     }
-    verdict = {version: _verdicts(places, version, columns) for version in VERSIONS}
+    verdict = {version: _passes(places, version, columns) for version in VERSIONS}
     passed = verdict.pop("posterior")
     escaped = {control: [test for test in TESTS if found[test]] for control, found in verdict.items()}
     return {
@@ -63,7 +63,7 @@ def _engine(places: Places, classes: Sequence[str]) -> dict:
     }
 
 
-def _verdicts(places: Places, version: str, columns: Mapping[str, NDArray]) -> dict[str, bool]:
+def _passes(places: Places, version: str, columns: Mapping[str, NDArray]) -> dict[str, bool]:
     """Which tests a version of the posterior passes."""
     return {
         "sbc": uniformity(places.u[version], places.names).passed,
@@ -122,7 +122,7 @@ def _pit(places: Places) -> dict:
     }
 
 
-def failures(card: Mapping) -> list[str]:
+def verdicts(card: Mapping) -> list[str]:
     """One line for every engine: what it failed, or which controls passed what."""
     lines = []
     for method, engine in card["engines"].items():

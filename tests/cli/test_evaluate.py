@@ -20,6 +20,8 @@ def test_a_card_a_figure_and_a_model_that_keeps_it(bayesden, model_file, star, t
     header = read_header(kept)
     assert header["card"]["calibration"] == card and not {"name", "sha256"} & set(header["card"])
     assert load_model(kept).card["calibration"]["seed"] == 0
+    ran = bayesden("inspect", kept)
+    assert ran.status == 0 and "calibration, on 24 stars" in ran.out and "  laplace: " in ran.out
     assert "## Calibration" in kept.with_suffix(".md").read_text()
 
 

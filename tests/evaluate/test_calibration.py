@@ -8,7 +8,7 @@ import torch
 
 from bayesden.errors import InputError
 from bayesden.evaluate.calibration import Plan, calibrate
-from bayesden.evaluate.certificate import TESTS, certificate, failures
+from bayesden.evaluate.certificate import TESTS, certificate, verdicts
 from bayesden.evaluate.controls import BIAS, SHRINK, biased, overconfident, wrong_transform
 from bayesden.evaluate.coverage import coverage, coverage_curve, covered, groups_of
 from bayesden.evaluate.in_model import at_snr, plain_template, simulate, template_data
@@ -59,7 +59,7 @@ def test_an_exact_posterior_passes_and_the_controls_fail_every_test(exact):
     engine = card["engines"]["exact"]
     assert engine["passed"] == dict.fromkeys(TESTS, True)
     assert engine["controls_passed"] == {"overconfident": [], "biased": []}
-    assert engine["calibrated"] and failures(card) == ["exact: calibrated; both controls fail every test"]
+    assert engine["calibrated"] and verdicts(card) == ["exact: calibrated; both controls fail every test"]
     assert json.loads(json.dumps(card)) == card
     assert set(engine["coverage"]["groups"]) == {"all", "G", "M", "S/N 5", "S/N 20"}
 
@@ -69,13 +69,13 @@ def test_a_wrong_posterior_fails_what_looks_at_the_flux(spread, shift):
     card = card_of(gaussian(spread, shift))
     engine = card["engines"]["exact"]
     assert not any(engine["passed"][test] for test in ("sbc", "coverage", "tarp")) and not engine["calibrated"]
-    assert "fails sbc, coverage, tarp" in failures(card)[0]
+    assert "fails sbc, coverage, tarp" in verdicts(card)[0]
 
 
 def test_too_few_simulations_say_so():
     card = card_of(gaussian(stars=20))
     assert not card["engines"]["exact"]["calibrated"]
-    assert "too few simulations to tell" in failures(card)[0]
+    assert "too few simulations to tell" in verdicts(card)[0]
 
 
 def test_ranks_break_ties_and_are_uniform():
