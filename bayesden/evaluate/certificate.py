@@ -18,6 +18,7 @@ __all__ = ["TESTS", "certificate", "verdicts"]
 
 TESTS = ("sbc", "coverage", "tarp", "pit")
 CURVE = np.linspace(0.05, 0.95, 19)
+ALL = "all"
 BINS = 20  # of a histogram of ranks
 PIT_TESTED = 4  # pixels of a left-out exposure, of which the star's error, which they share, is a small part
 
@@ -41,20 +42,17 @@ def certificate(places: Mapping[str, Places], classes: Sequence[str], plan: Plan
 
 
 def _engine(places: Places, classes: Sequence[str]) -> dict:
-    columns = {
-        "class": np.array([classes[k] for k in places.label]),
-        "snr": np.array([f"S/N {value:g}" for value in places.snr]),
-    }
-    verdict = {version: _passes(places, version, columns) for version in VERSIONS}
+    masks = _masks(places, classes)
+    verdict = {version: _passes(places, version, masks) for version in VERSIONS}
     passed = verdict.pop("posterior")
     escaped = {control: [test for test in TESTS if found[test]] for control, found in verdict.items()}
     return {
         "calibrated": all(passed.values()) and not any(escaped.values()),
         "passed": passed,
         "controls_passed": escaped,
-        "sbc": _sbc(places, columns),
+        "sbc": _sbc(places, masks),
         "coverage": {
-            "groups": {name: asdict(group) for name, group in groups_of(places.flux["posterior"], columns).items()},
+            "groups": {name: asdict(group) for name, group in groups_of(places.flux["posterior"], masks).items()},
             "levels": CURVE.tolist(),
             "within": {v: coverage_curve(places.flux[v], CURVE).tolist() for v in VERSIONS},
         },
@@ -63,11 +61,18 @@ def _engine(places: Places, classes: Sequence[str]) -> dict:
     }
 
 
-def _passes(places: Places, version: str, columns: Mapping[str, NDArray]) -> dict[str, bool]:
+def _masks(places: Places, classes: Sequence[str]) -> dict[str, NDArray]:
+    """Who is in a group: all, each class, each signal-to-noise ratio."""
+    by_class = {name: places.label == k for k, name in enumerate(classes)}
+    by_snr = {f"S/N {value:g}": places.snr == value for value in np.unique(places.snr)}
+    return {ALL: np.ones(len(places.label), bool), **by_class, **by_snr}
+
+
+def _passes(places: Places, version: str, masks: Mapping[str, NDArray]) -> dict[str, bool]:
     """Which tests a version of the posterior passes."""
     return {
         "sbc": uniformity(places.u[version], places.names).passed,
-        "coverage": covered(groups_of(places.flux[version], columns)),
+        "coverage": covered(groups_of(places.flux[version], masks)),
         "tarp": uniformity(places.tarp[version], REFERENCES).passed,
         "pit": _pit_uniformity(places, version).passed,
     }
@@ -83,15 +88,15 @@ def _pit_uniformity(places: Places, version: str) -> Uniformity:
     return uniformity(_transform(places, version)[:, :PIT_TESTED].reshape(-1, 1), ("pixel",))
 
 
-def _sbc(places: Places, columns: Mapping[str, NDArray]) -> dict:
+def _sbc(places: Places, masks: Mapping[str, NDArray]) -> dict:
     """Probabilities, histograms, and by group the quantity that is furthest from uniform."""
     found, u = uniformity(places.u["posterior"], places.names), places.u["posterior"]
     edges = np.linspace(0, 1, BINS + 1)
     groups = {}
-    for values in columns.values():
-        for value in dict.fromkeys(values.tolist()):
-            name, p = uniformity(u[values == value], places.names).worst
-            groups[value] = {"stars": int((values == value).sum()), "worst": name, "p": p}
+    for group, mask in masks.items():
+        if group != ALL and mask.any():
+            name, p = uniformity(u[mask], places.names).worst
+            groups[group] = {"stars": int(mask.sum()), "worst": name, "p": p}
     return {
         "worst": found.worst[0],
         "p": found.worst[1],

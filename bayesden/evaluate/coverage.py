@@ -70,14 +70,11 @@ def _allowed(group: Coverage, name: str, tests: int) -> float:
     return float(student_t.isf(LEVEL / tests / 2, group.stars - 1)) * group.error[name]
 
 
-def groups_of(u: NDArray, columns: Mapping[str, NDArray]) -> dict[str, Coverage]:
-    """Coverage of all stars, and of each value of columns (N,) that enough stars have.
+def groups_of(u: NDArray, masks: Mapping[str, NDArray]) -> dict[str, Coverage]:
+    """Coverage of each group that has enough stars.
 
     Arguments:
         u: Ranks, shape (N, M).
-        columns: By name, such as class; values are texts.
+        masks: Who is in a group, by its name, each (N,).
     """
-    masks = {"all": np.ones(len(u), bool)}
-    for values in columns.values():
-        masks |= {str(value): values == value for value in dict.fromkeys(values.tolist())}
     return {name: coverage(u[mask]) for name, mask in masks.items() if mask.sum() >= FEWEST}

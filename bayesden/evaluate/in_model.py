@@ -140,7 +140,8 @@ def _left(model: SpectrumModel, data: Data, at: Parameters, rng: np.random.Gener
     terms = model.nuisance.terms
     own = _terms(model, (len(data), 1, terms), rng).to(data.flux)
     if at.calibration.numel():
-        centre = (at.calibration - model.centred(data, at.calibration))[:, one]
+        best = int(data.share[0].argmax())  # one that has terms
+        centre = (at.calibration - model.centred(data, at.calibration))[:, best : best + 1]
     else:  # of one exposure, whose calibration is the star's
         centre = _terms(model, own.shape, rng).to(own)
     log_gain = model.nuisance.log_gain(side, model.grid.size, own - centre)[:, 0]
