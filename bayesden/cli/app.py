@@ -10,6 +10,7 @@ from typer.main import get_command
 
 from .console import complain, describe, say
 from .denoise import denoise
+from .evaluate import evaluate
 from .fit import fit_generator, fit_prior
 from .inspection import inspect
 from .noise import fit_noise
@@ -40,6 +41,7 @@ COMMANDS = {
     "fit-noise": fit_noise,
     "train": train,
     "simulate": simulate,
+    "evaluate": evaluate,
 }
 for name, command in COMMANDS.items():
     app.command(name, help=PAGES[name], short_help=SHORT[name])(command)

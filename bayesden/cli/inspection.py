@@ -221,6 +221,7 @@ def _show_checkpoint(path: Path) -> None:
         raise InputError(f"{path}: expected a model or one of its parts, got a file that holds {content!r}")
     _show_facts(facts | _card_facts(card))
     _show_scores(card.get("scores", {}))
+    _show_calibration(card.get("calibration"))
     _show_sources(card.get("sources", []))
 
 
@@ -251,6 +252,16 @@ def _show_scores(scores: Mapping[str, object]) -> None:
         show_scale(scores["noise_scale_over_pipeline"])
     if "reconstruction" in scores:
         show_reconstruction(scores["reconstruction"])
+
+
+def _show_calibration(found: Mapping[str, object] | None) -> None:
+    """The verdict of `bayesden evaluate`, if the model keeps one."""
+    if found is not None:
+        from ..evaluate.certificate import verdicts
+
+        say(f"calibration, on {found['simulations']} stars drawn from the model itself:")
+        for line in verdicts(found):
+            say(f"  {line}")
 
 
 def _show_sources(sources: list[Mapping[str, str]]) -> None:

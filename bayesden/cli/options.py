@@ -125,7 +125,7 @@ def check_folder(folder: Path) -> None:
         raise OutputError(f"{folder}: expected a folder that can be written, got: {reason}") from None
 
 
-def check_output(path: Path, suffix: str) -> None:
+def check_output(path: Path, suffix: str, option: str = "--out") -> None:
     """See, before hours of computing, that a result can be written; its name's ending keeps inputs from being replaced.
 
     Raises:
@@ -133,7 +133,7 @@ def check_output(path: Path, suffix: str) -> None:
         OutputError: if the place cannot be written.
     """
     if path.suffix != suffix:
-        raise InputError(f"--out: expected a name that ends in {suffix}, got {path}")
+        raise InputError(f"{option}: expected a name that ends in {suffix}, got {path}")
     if path.is_dir():
         raise OutputError(f"{path}: expected the name of a file, got a directory")
     check_folder(path.parent)

@@ -45,6 +45,7 @@ __all__ = [
     "noise_ratio",
     "pit_shares",
     "predict",
+    "predict_each",
 ]
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -137,10 +138,42 @@ def predict(
     flux, sigma = (
         torch.from_numpy(np.where(where, x, 0.0) / scale).to(data.flux) for x in (estimate.flux, estimate.sigma)
     )
-    mask = data.mask | ~torch.from_numpy(where)
-    basis = nuisance.basis(None if data.side is None else data.side[None], left.wavelength.size, flux)
+    return _predict(noise, nuisance, data, (flux, sigma), data.mask | ~torch.from_numpy(where), ratio, estimate.fitted)
+
+
+@torch.no_grad()
+def predict_each(
+    noise: NoiseFlow, nuisance: Nuisance, left: Data, flux: Tensor, sigma: Tensor, fitted: int
+) -> Prediction:
+    """Score one left-out exposure of each of B stars under estimates of their flux.
+
+    Arguments:
+        noise, nuisance: As in `predict`.
+        left: The exposures, B rows with E = 1.
+        flux, sigma: Estimates in units of the scale, shape (B, D).
+        fitted: How many exposures each comes from.
+    """
+    values = (left.flux, left.ivar, left.mask, left.share, left.scale, left.context, left.side)
+    rows = Data(*(x if x is None or x.ndim < 3 else x[:, 0] for x in values))
+    sd = noise.scale(torch.zeros_like(rows.flux), rows.ivar, rows.mask, rows.context) * rows.ivar.sqrt()
+    ratio = float(sd[~sd.isnan()].median()) if noise.kind == "robust" else 1.0
+    return _predict(noise, nuisance, rows, (flux.to(rows.flux), sigma.to(rows.flux)), rows.mask, ratio, fitted)
+
+
+def _predict(
+    noise: NoiseFlow,
+    nuisance: Nuisance,
+    data: Data,
+    estimate: tuple[Tensor, Tensor],
+    mask: Tensor,
+    ratio: float,
+    fitted: int,
+) -> Prediction:
+    """Score rows (N, D), each an exposure, under flux and sigma, each (D,) or (N, D)."""
+    flux, sigma = estimate
+    basis = nuisance.basis(None if data.side is None else data.side[None], data.flux.shape[-1], flux)
     basis = basis.expand(1, len(data.flux), -1, -1)[0]
-    widths = nuisance.widths(flux)[: basis.shape[1]].double() * math.sqrt(1 + 1 / estimate.fitted)
+    widths = nuisance.widths(flux)[: basis.shape[1]].double() * math.sqrt(1 + 1 / fitted)
 
     def at(c: Tensor) -> tuple[Linearization, Tensor]:
         gain = (c.unsqueeze(1) @ basis)[:, 0].exp()
@@ -150,10 +183,10 @@ def predict(
 
     log_density, local = _integrate(at, basis, widths)
     good = local.weight > 0
-    xi = local.xi.double().numpy()
+    xi = local.xi.double().cpu().numpy()
     cdf = norm.cdf(xi) if math.isinf(noise.nu) else student_t.cdf(xi, noise.nu)
-    pit = np.where(good.numpy(), cdf, np.nan)
-    return Prediction(log_density.numpy(), good.sum(-1).numpy(), pit)
+    pit = np.where(good.cpu().numpy(), cdf, np.nan)
+    return Prediction(log_density.cpu().numpy(), good.sum(-1).cpu().numpy(), pit)
 
 
 def _integrate(

@@ -18,7 +18,7 @@ from ..model.joint import Parameters, SpectrumModel
 from .located import Located
 from .target import Target, as_parameters
 
-__all__ = ["Draws", "Flux", "chains_of", "compress", "flux_of_draws", "shares", "with_classes"]
+__all__ = ["Draws", "Flux", "chains_of", "compress", "flux_of_draws", "named_parameters", "shares", "with_classes"]
 
 ROWS = 64  # spectra that are decoded together
 RANK = 16  # of the flux's covariance that is kept
@@ -133,7 +133,7 @@ def chains_of(model: SpectrumModel, star: Located, draws: Draws, scale: float, r
     thin = max(1, shape[0] * shape[1] // PREDICTED)
     some = as_parameters(star, draws.theta[:, ::thin].flatten(0, 1), draws.label[:, ::thin].flatten())
     likelihood, predictive = _predict(model, star.data, some, random)
-    parameters = {name: _chained(values, shape) for name, values in _named(model, at).items()}
+    parameters = {name: _chained(values, shape) for name, values in named_parameters(model, at).items()}
     return Chains(
         parameters | {"class_index": draws.label.cpu().numpy()},
         {name: values.cpu().numpy() for name, values in draws.stats.items()},
@@ -148,7 +148,7 @@ def _chained(values: Tensor, shape: tuple[int, int]) -> object:
     return values.reshape(*shape, *values.shape[1:]).cpu().numpy()
 
 
-def _named(model: SpectrumModel, at: Parameters) -> dict[str, Tensor]:
+def named_parameters(model: SpectrumModel, at: Parameters) -> dict[str, Tensor]:
     """Draws by name, each (C S, ...); velocity and reddening in their units."""
     nuisance, named = model.nuisance, {"z": at.z, "log_amplitude": at.amplitude}
     if model.rank:

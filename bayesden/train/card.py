@@ -42,6 +42,21 @@ def _comparisons(scores: Mapping[str, Mapping]) -> list[list[str]]:
     return sections
 
 
+def _calibration(found: Mapping | None) -> list[list[str]]:
+    """What `bayesden evaluate` found, if it was stored."""
+    if found is None:
+        return []
+    rows = []
+    for method, engine in found["engines"].items():
+        share = engine["coverage"]["groups"]["all"]["share"]
+        verdict = ("passed" if passed else "failed" for passed in engine["passed"].values())
+        rows.append((method, *(f"{100 * value:.1f}" for value in share.values()), *verdict))
+        columns = ("engine", *share, *engine["passed"])
+    snr = ", ".join(f"{value:g}" for value in found["snr"])
+    text = f"{found['simulations']} stars drawn from the model itself, S/N {snr}; coverage of the flux in percent, and tests:"
+    return [["## Calibration", "", text], _table(columns, rows)]
+
+
 def card_page(name: str, header: Mapping) -> str:
     """A Markdown page from a model file's header.
 
@@ -66,6 +81,7 @@ def card_page(name: str, header: Mapping) -> str:
         _table(tuple(reconstruction), medians),
         ["Noise, on validation exposures:", "", *_table(("figure", "value"), [(k, f"{v:.4g}") for k, v in other])],
         *_comparisons(tables),
+        *_calibration(card.get("calibration")),
     ]
     return "\n\n".join("\n".join(section) for section in sections) + "\n"
 
