@@ -16,7 +16,7 @@ from astropy.utils.exceptions import AstropyWarning
 
 from ..errors import BayesdenError, InputError, OutputError
 
-__all__ = ["Source", "is_table", "open_fits", "read_bytes", "replace_file", "write_bytes"]
+__all__ = ["Source", "is_table", "open_fits", "read_bytes", "read_text", "replace_file", "write_bytes"]
 
 MAX_BYTES = 2**30  # a spectrum's file is a few MB; more than this is not read into memory
 
@@ -62,6 +62,18 @@ def read_bytes(path: Path) -> bytes:
             raise
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path}: expected a readable file, got: {reason}") from None
+
+
+def read_text(path: Path) -> str:
+    """The content of a text file.
+
+    Raises:
+        InputError: as of `read_bytes`, or if it is not UTF-8.
+    """
+    try:
+        return read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: expected text, got bytes that are not UTF-8") from None
 
 
 @contextmanager

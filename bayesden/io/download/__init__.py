@@ -1,0 +1,6 @@
+"""Downloads from the archives: many files in parallel, each whole, checked and resumable, or a reason why not."""
+
+from .queue import Outcome, fetch
+from .transfer import Download, Manners
+
+__all__ = ["Download", "Manners", "Outcome", "fetch"]
