@@ -46,27 +46,27 @@ def bosz_downloads(
     if unknown := sorted(set(ranges) - set(AXES)):
         raise InputError(f"range: expected a parameter of {', '.join(AXES)}, got {unknown[0]!r}")
     base = (server or tree["server"]).rstrip("/")
-    nodes = [dict(zip(AXES, values, strict=True)) for values in _nodes(tree)]
-    wanted = [node for node in nodes if _within(node, DEFAULT_RANGES | dict(ranges))]
-    if not wanted:
+    nodes = [dict(zip(AXES, values, strict=True)) for values in _nodes(tree, DEFAULT_RANGES | dict(ranges))]
+    if not nodes:
         raise InputError("range: expected ranges that hold a model of the grid, got ones between its models")
     shared = f"{base}/{tree['wavelength_path'].format(resolution=resolution)}"
-    return [Download((shared,), folder), *(_download(node, folder, resolution, base) for node in wanted)]
+    return [Download((shared,), folder), *(_download(node, folder, resolution, base) for node in nodes)]
 
 
-def _nodes(tree: dict) -> Iterator[tuple]:
-    """Values of `AXES` of all models that there may be."""
+def _nodes(tree: dict, ranges: Mapping[str, tuple[float, float]]) -> Iterator[tuple]:
+    """Values of `AXES` of all models within the ranges that there may be."""
     rest = [_steps(*tree[name]) for name in ("feh", "alpha_fe", "carbon_fe")]
     for first, last, step, low, high in tree["nodes"]:
-        yield from product(range(first, last + 1, step), _steps(low, high, 0.5), *rest, tree["vturb_kms"])
+        axes = [list(range(first, last + 1, step)), _steps(low, high, 0.5), *rest, tree["vturb_kms"]]
+        yield from product(*(_within(values, ranges.get(name)) for name, values in zip(AXES, axes, strict=True)))
 
 
 def _steps(first: float, last: float, step: float) -> list[float]:
     return [first + i * step for i in range(round((last - first) / step) + 1)]
 
 
-def _within(node: Mapping[str, float], ranges: Mapping[str, tuple[float, float]]) -> bool:
-    return all(low - 1e-9 <= node[name] <= high + 1e-9 for name, (low, high) in ranges.items())
+def _within(values: list[float], ends: tuple[float, float] | None) -> list[float]:
+    return values if ends is None else [value for value in values if ends[0] - 1e-9 <= value <= ends[1] + 1e-9]
 
 
 def _download(node: Mapping[str, float], folder: Path, resolution: int, base: str) -> Download:

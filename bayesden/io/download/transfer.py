@@ -14,7 +14,8 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -95,15 +96,21 @@ class Connections:
         self.stopped = threading.Event()
         self._until = 0.0
         timeout = urllib3.Timeout(connect=min(manners.timeout_s, 10.0), read=manners.timeout_s)
-        self._pool = urllib3.PoolManager(maxsize=manners.connections, block=True, timeout=timeout, retries=ONE_TRY)
+        self._pool = urllib3.PoolManager(maxsize=manners.connections, timeout=timeout, retries=ONE_TRY)
 
-    def get(self, url: str, headers: dict[str, str]) -> BaseHTTPResponse:
-        """Send a request when its turn has come; the body is not read yet."""
+    @contextmanager
+    def get(self, url: str, headers: dict[str, str]) -> Iterator[BaseHTTPResponse]:
+        """Send a request when its turn has come, and yield the answer, whose body is not read yet."""
         while (left := self._until - time.monotonic()) > 0:
             self.stopped.wait(left)
             self.check()
         headers = {"User-Agent": f"bayesden/{_version()}", "Accept-Encoding": "identity", **headers}
-        return self._pool.request("GET", url, headers=headers, preload_content=False, decode_content=False)
+        response = self._pool.request("GET", url, headers=headers, preload_content=False, decode_content=False)
+        try:
+            yield response
+        finally:
+            response.close()
+            response.release_conn()
 
     def check(self) -> None:
         """Raise where the run has been stopped."""
