@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .errors import InputError
 
-__all__ = ["ARM_BLUE", "ARM_RED", "Exposure", "Grid", "Observation", "usable"]
+__all__ = ["ARM_BLUE", "ARM_RED", "EXTREME", "Exposure", "Grid", "Observation", "usable"]
 
 ARM_BLUE = 1  # bits of Observation.arm
 ARM_RED = 2
@@ -46,8 +46,8 @@ def usable(flux: NDArray, ivar: NDArray) -> NDArray:
         flux: Flux density, any shape.
         ivar: Its inverse variance, same shape.
     """
-    with np.errstate(invalid="ignore"):
-        return (np.abs(flux) <= EXTREME) & (ivar >= 1 / EXTREME) & (ivar <= EXTREME)
+    flux, ivar = np.asarray(flux, np.float64), np.asarray(ivar, np.float64)
+    return (np.abs(flux) <= EXTREME) & (ivar >= 1 / EXTREME) & (ivar <= EXTREME)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,17 +9,13 @@ from tests.hostile import cases
 
 
 def survivors(path, grid, every):
-    """Observations of the files of the corpus that can be read, every n-th of them."""
-    number = 0
-    for case in cases():
+    """Observations of those of every n-th file of the corpus that can be read."""
+    for case in list(cases())[::every]:
         path.write_bytes(case.content)
         try:
-            observation = bd.read(path, grid=grid)
+            yield case.name, bd.read(path, grid=grid)
         except InputError:
             continue
-        number += 1
-        if number % every == 0:
-            yield case.name, observation
 
 
 def check(model_file, tmp_path, every):
@@ -38,7 +34,7 @@ def check(model_file, tmp_path, every):
 
 
 def test_some_of_what_can_be_read_is_denoised(model_file, tmp_path):
-    assert check(model_file, tmp_path, every=15) > 10
+    assert check(model_file, tmp_path, every=37) > 5
 
 
 @pytest.mark.statistical
