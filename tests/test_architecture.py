@@ -31,7 +31,7 @@ FENCES = {
     "matplotlib": ("report",),
     "arviz": ("io.inference_data",),
     "dask": ("survey",),
-    "urllib3": ("io.download.transfer",),
+    "urllib3": ("io.download",),
     "astroquery": ("io.download.skyserver",),
     "typer": ("cli",),
     "rich": ("cli",),

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import FetchError, InputError
-from .transfer import Absent, Connections, Download, Manners, Offline, download
+from .connections import Connections, Manners
+from .transfer import Absent, Download, Offline, download
 
 __all__ = ["Outcome", "fetch"]
 
