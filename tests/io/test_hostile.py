@@ -27,9 +27,9 @@ def test_the_corpus_is_large_and_always_the_same():
 
 
 def test_a_part_of_the_corpus():
-    report = judged(every=5)
+    report = judged(every=8)
     assert report["wrong"] == {}
-    assert report["read"] > 30 and report["refused"] > 80  # neither all is refused, nor everything taken
+    assert report["read"] > 20 and report["refused"] > 50  # neither all is refused, nor everything taken
 
 
 @pytest.mark.statistical
