@@ -3,7 +3,7 @@
 Each message is one line that names the file (where there is one), what was expected, and what came.
 """
 
-__all__ = ["BayesdenError", "InputError", "ModelError", "OutputError"]
+__all__ = ["BayesdenError", "FetchError", "InputError", "ModelError", "OutputError"]
 
 
 class BayesdenError(ValueError):
@@ -12,6 +12,10 @@ class BayesdenError(ValueError):
 
 class InputError(BayesdenError):
     """A spectrum, library or argument that cannot be used."""
+
+
+class FetchError(BayesdenError):
+    """A download that did not come, or came damaged."""
 
 
 class ModelError(BayesdenError):

@@ -14,10 +14,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from .errors import InputError
 
-__all__ = ["ARM_BLUE", "ARM_RED", "Exposure", "Grid", "Observation"]
+__all__ = ["ARM_BLUE", "ARM_RED", "EXTREME", "Exposure", "Grid", "Observation", "usable"]
 
 ARM_BLUE = 1  # bits of Observation.arm
 ARM_RED = 2
+EXTREME = 1e100  # in any unit of flux; products of what is below stay finite
 
 
 def _frozen(values: ArrayLike, dtype: type = np.float64) -> NDArray:
@@ -36,6 +37,17 @@ def _check_wavelength(wavelength: NDArray) -> None:
         kind = "duplicate" if (step == 0).any() else "descending"
         where = int(np.argmax(step <= 0))
         raise InputError(f"wavelength: expected strictly ascending values, got {kind} ones at index {where}")
+
+
+def usable(flux: NDArray, ivar: NDArray) -> NDArray:
+    """True where there are a flux and an inverse variance to compute with: finite, positive `ivar`, neither absurd.
+
+    Arguments:
+        flux: Flux density, any shape.
+        ivar: Its inverse variance, same shape.
+    """
+    flux, ivar = np.asarray(flux, np.float64), np.asarray(ivar, np.float64)
+    return (np.abs(flux) <= EXTREME) & (ivar >= 1 / EXTREME) & (ivar <= EXTREME)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,8 +113,8 @@ class Exposure:
 class Observation:
     r"""E exposures of one star on one wavelength grid.
 
-    Pixels that are not finite, have no positive inverse variance, or are masked in a NumPy masked array are masked; their
-    flux and inverse variance are stored as zero, so that no arithmetic on them can spread a NaN.
+    Pixels that are not finite, have no positive inverse variance, are beyond 1e±100, or are masked in a NumPy masked array
+    are masked; their flux and inverse variance are stored as zero, so that no arithmetic on them can spread a NaN.
 
     Arguments:
         wavelength: Pixel centres, shape :math:`(D,)`, vacuum Å, strictly ascending.
@@ -155,7 +167,7 @@ class Observation:
         if ivar.shape != flux.shape:
             raise InputError(f"{self.name}: ivar: expected the shape of flux, {flux.shape}, got {ivar.shape}")
         masked = np.ma.getmaskarray(self.flux) | np.ma.getmaskarray(self.ivar)
-        bad = mask | np.atleast_2d(masked) | ~np.isfinite(flux) | ~np.isfinite(ivar) | ~(ivar > 0)
+        bad = mask | np.atleast_2d(masked) | ~usable(flux, ivar)
         if bad.all():
             raise InputError(f"{self.name}: expected at least one usable pixel, got none (all masked or with ivar = 0)")
         optional = {key: self._optional(key, flux, bad) for key in ("sky", "correlation")}

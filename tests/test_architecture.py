@@ -31,6 +31,8 @@ FENCES = {
     "matplotlib": ("report",),
     "arviz": ("io.inference_data",),
     "dask": ("survey",),
+    "urllib3": ("io.download",),
+    "astroquery": ("io.download.skyserver",),
     "typer": ("cli",),
     "rich": ("cli",),
     "baselines": (),

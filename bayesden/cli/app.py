@@ -11,6 +11,7 @@ from typer.main import get_command
 from .console import complain, describe, say
 from .denoise import denoise
 from .evaluate import evaluate
+from .fetch import fetch
 from .fit import fit_generator, fit_prior
 from .inspection import inspect
 from .noise import fit_noise
@@ -22,7 +23,7 @@ from .train import library, train
 __all__ = ["app", "main"]
 
 UsageError = typer.BadParameter.__base__  # of click, which typer has or has inside, by its version
-EXTRAS = {"arviz": "arviz"}  # which extra brings a module
+EXTRAS = {"arviz": "arviz", "astroquery": "fetch"}  # which extra brings a module
 
 app = typer.Typer(
     help=PROGRAM,
@@ -42,6 +43,7 @@ COMMANDS = {
     "train": train,
     "simulate": simulate,
     "evaluate": evaluate,
+    "fetch": fetch,
 }
 for name, command in COMMANDS.items():
     app.command(name, help=PAGES[name], short_help=SHORT[name])(command)

@@ -22,14 +22,19 @@ def _print(text: str, stream: TextIO | None) -> None:
     print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
 
 
+def printable(text: str) -> str:
+    """A text whose control characters are spelled out: a file's name must not steer the terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
 def say(text: str = "") -> None:
     """Print to standard output."""
-    _print(text, sys.stdout)
+    _print(printable(text), sys.stdout)
 
 
 def complain(text: str) -> None:
     """Print one line to standard error."""
-    _print("error: " + " ".join(text.split()), sys.stderr)
+    _print("error: " + printable(" ".join(text.split())), sys.stderr)
 
 
 def describe(error: Exception, subject: object = "") -> str:
@@ -48,12 +53,12 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, words: 
     for number, name in enumerate(columns):
         table.add_column(name, justify="left" if number in words else "right", no_wrap=True)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(printable, row))
     width = None if sys.stdout is not None and sys.stdout.isatty() else 200
     console = Console(width=width, markup=False, highlight=False)
     with console.capture() as captured:
         console.print(table)
-    say("\n".join(line.rstrip() for line in captured.get().splitlines()))
+    _print("\n".join(line.rstrip() for line in captured.get().splitlines()), sys.stdout)
 
 
 @contextmanager

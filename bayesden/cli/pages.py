@@ -41,6 +41,7 @@ SHORT = {
     "train": "Train a model: all steps, or those that are left.",
     "simulate": "Simulate observations whose truth is known.",
     "evaluate": "Test whether error bars are right.",
+    "fetch": "Download spectra of SDSS, or models of the BOSZ grid.",
 }
 
 PAGES = {
@@ -258,4 +259,30 @@ Examples:
   bayesden evaluate --model mine.safetensors --store mine.safetensors
 
 Exit status: 0 done, whatever the verdict; 1 some files could not be used; 2 the command or the model could not be used.""",
+    "fetch": """Download spectra of SDSS with all their exposures, or synthetic spectra of the BOSZ grid (2024).
+
+Spectra of SDSS are named by plate, MJD and fiber (in SDSS-V field, MJD and catalogue number), on the line or in a list;
+or they are found in the survey's catalogue: about positions, by SQL, or as one of the samples of Kang et al. (2021), the
+stars of highest r-band S/N in each subclass: training (the best), test (S/N above 60, after the first 200), noise (S/N 20
+to 30) and test-noise (10 to 20). Only the catalogue needs the package astroquery: install bayesden[fetch].
+
+Of BOSZ, the models within the ranges and their wavelengths are fetched; [C/M] and microturbulence are 0 where no range is
+given. The published grid has gaps, which are counted.
+
+A file that exists is kept. An interrupted download goes on where it broke off when the same command is given again. Each
+file is checked before it gets its name, by its checksum where the list has one: what "sha256sum spec-*.fits" prints is
+such a list. The servers are asked for a few files at a time, and left alone as long as they want to be.
+
+Examples:
+
+\b
+  bayesden fetch sdss 4961-55719-378 --out spectra
+  bayesden fetch sdss --list stars.txt --out spectra
+  bayesden fetch sdss --near 184.0349,33.7105 --radius 2
+  bayesden fetch sdss --selection training --top 200 --out training
+  bayesden fetch sdss --sql "SELECT TOP 9 plate, mjd, fiberid, run2d FROM SpecObj WHERE subclass = 'CV'"
+  bayesden fetch bosz --resolution 10000 --range teff_K=4000:5000 --range feh=-1:0
+
+Exit status: 0 all are there; 1 some are not, each named on standard error; 2 the command could not be used, or a server
+cannot be reached.""",
 }

@@ -11,14 +11,19 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
 from ..errors import BayesdenError, InputError, OutputError
 
-__all__ = ["Source", "is_table", "open_fits", "read_bytes", "replace_file", "write_bytes"]
+__all__ = ["Source", "is_table", "open_fits", "read_bytes", "read_text", "replace_file", "write_bytes"]
 
-MAX_BYTES = 2**30  # a spectrum's file is a few MB; more than this is not read into memory
+MAX_BYTES = 2**30  # more than this is not read into memory
+MAX_UNZIPPED = 2**28  # a spectrum's file is a few MB; a small gzip file can pretend to be terabytes
+MAX_HDUS = 2000  # the parser takes a while for each, however small
+MAX_COLUMNS = 999  # of the FITS standard
+BLOCK = 2**20
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,18 @@ def read_bytes(path: Path) -> bytes:
         raise InputError(f"{path}: expected a readable file, got: {reason}") from None
 
 
+def read_text(path: Path) -> str:
+    """The content of a text file.
+
+    Raises:
+        InputError: as of `read_bytes`, or if it is not UTF-8.
+    """
+    try:
+        return read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: expected text, got bytes that are not UTF-8") from None
+
+
 @contextmanager
 def open_fits(path: Path) -> Iterator[tuple[fits.HDUList, str]]:
     """A FITS file, gzipped or not, read once.
@@ -88,7 +105,7 @@ def open_fits(path: Path) -> Iterator[tuple[fits.HDUList, str]]:
         what = "an empty file" if not content else "something else (its first card is not SIMPLE)"
         raise InputError(f"{path}: expected a FITS file, got {what}")
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), np.errstate(all="ignore"):  # what is not finite is masked by who reads it
             warnings.simplefilter("ignore", AstropyWarning)
             with fits.open(BytesIO(content), memmap=False) as hdus:
                 _check_complete(path, hdus, content)
@@ -102,25 +119,34 @@ def open_fits(path: Path) -> Iterator[tuple[fits.HDUList, str]]:
 
 
 def _unzip(path: Path, content: bytes) -> bytes:
+    """What a gzip file holds, read in blocks: one call for all of it would take the memory of the most that there may be."""
+    blocks, size = [], 0
     try:
         with gzip.open(BytesIO(content)) as handle:
-            inside = handle.read(MAX_BYTES + 1)
+            while block := handle.read(BLOCK):
+                blocks.append(block)
+                size += len(block)
+                if size > MAX_UNZIPPED:
+                    came = f"more than {MAX_UNZIPPED:,} bytes when unzipped"
+                    raise InputError(f"{path}: expected the file of one spectrum, got {came}")
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: truncated or damaged: expected a sound gzip file, got: {error}") from None
-    if len(inside) > MAX_BYTES:
-        raise InputError(f"{path}: expected the file of one spectrum, got more than {MAX_BYTES:,} bytes when unzipped")
-    return inside
+    return b"".join(blocks)
 
 
 def _check_complete(path: Path, hdus: fits.HDUList, content: bytes) -> None:
-    """Refuse a file whose headers promise more bytes than it has, or that ends within a header."""
+    """Refuse a file whose headers promise more than it has or there can be, or that ends within a header."""
     size, end = len(content), 0
     for number, hdu in enumerate(hdus):
-        place = hdu.fileinfo()
+        if number == MAX_HDUS:
+            raise InputError(f"{path}: expected the file of one spectrum, got more than {MAX_HDUS:,} HDUs")
+        place, name = hdu.fileinfo(), hdu.name or "unnamed"
         end = place["datLoc"] + hdu.size
         if hdu.size < 0 or end > size:
-            name = hdu.name or "unnamed"
             raise InputError(f"{path}: HDU {number} ({name}): truncated: expected {end:,} bytes, got {size:,}")
+        columns = hdu.header.get("TFIELDS", 0)
+        if not isinstance(columns, int) or not 0 <= columns <= MAX_COLUMNS:
+            raise InputError(f"{path}: HDU {number} ({name}): expected 0 to {MAX_COLUMNS} columns, got {columns!r:.30}")
         end = place["datLoc"] + place["datSpan"]
     if content[end:].strip(b"\0 "):
         what = f"{size - end:,} bytes that are no HDU"

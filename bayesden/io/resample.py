@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from ..errors import InputError
-from ..spectrum import ARM_BLUE, ARM_RED, Grid, Observation
+from ..spectrum import ARM_BLUE, ARM_RED, Grid, Observation, usable
 
 __all__ = ["overlap_matrix", "resample", "resample_arrays", "resampling_correlation"]
 
@@ -65,18 +65,17 @@ def resample_arrays(
         native: The pixels of the data, :math:`N` of them.
         flux: Flux density, shape :math:`(E, N)`.
         ivar: Its inverse variance, same shape.
-        mask: True where a pixel is bad, same shape. Pixels that are not finite or have no positive `ivar` are bad too.
+        mask: True where a pixel is bad, same shape. Pixels that are not `usable` are bad too.
         grid: The new pixels, :math:`D` of them.
 
     Returns:
         flux, ivar and mask, each :math:`(E, D)`; flux and ivar are 0 where masked.
     """
     if native == grid:
-        mask = mask | ~np.isfinite(flux) | ~np.isfinite(ivar) | ~(ivar > 0)
+        mask = mask | ~usable(flux, ivar)
         return np.where(mask, 0.0, flux), np.where(mask, 0.0, ivar), mask
-    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        variance = 1.0 / np.asarray(ivar, dtype=np.float64)
-    good = ~mask & np.isfinite(flux) & np.isfinite(variance) & (variance > 0)
+    good = ~mask & usable(flux, ivar)
+    variance = 1.0 / np.where(good, ivar, 1.0).astype(np.float64)
     share = overlap_matrix(native, grid)
     covered = (share @ good.T.astype(np.float64)).T
     mean = (share @ np.where(good, flux, 0.0).T).T
@@ -103,7 +102,7 @@ def resampling_correlation(native: Grid, ivar: NDArray, mask: NDArray, grid: Gri
     correlation = np.zeros(resampled_ivar.shape)
     if native == grid:
         return correlation
-    good = ~mask & np.isfinite(ivar) & (ivar > 0)
+    good = ~mask & usable(np.zeros_like(ivar), ivar)
     variance = np.where(good, 1.0 / np.where(good, ivar, 1.0), 0.0)
     share = overlap_matrix(native, grid)
     covariance = (share[1:].multiply(share[:-1]).tocsr() @ variance.T).T

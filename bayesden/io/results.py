@@ -133,11 +133,11 @@ def _restore_features(hdus: fits.HDUList, texts: list[dict[str, str]]) -> Iterat
 
 def _primary(post: Posterior) -> fits.PrimaryHDU:
     header = fits.Header()
-    header["OBJECT"] = (_ascii(post.name), "name of the object")
-    header["METHOD"] = (_ascii(post.method), "inference engine or baseline")
-    header["FLUXUNIT"] = (_ascii(post.flux_unit), "unit of the flux, as the input had it")
-    header["FLAGS"] = (",".join(sorted(post.flags)), "quality flags, comma-separated")
-    header["CLASS"] = (_ascii(post.best_class or ""), "most probable class")
+    header["OBJECT"] = _card(post.name, "name of the object")
+    header["METHOD"] = _card(post.method, "inference engine or baseline")
+    header["FLUXUNIT"] = _card(post.flux_unit, "unit of the flux, as the input had it")
+    header["FLAGS"] = _card(",".join(sorted(post.flags)), "quality flags, comma-separated")
+    header["CLASS"] = _card(post.best_class or "", "most probable class")
     for card, key, comment in (
         ("MODEL", "model", "model that was used"),
         ("MODELSHA", "model_sha256", "SHA-256 of the model file"),
@@ -147,12 +147,18 @@ def _primary(post: Posterior) -> fits.PrimaryHDU:
     ):
         if (value := post.meta.get(key)) is not None:
             plain = isinstance(value, int) and abs(value) < 2**63
-            value = value if plain else _ascii(str(value))
-            header[card] = (value, comment if len(str(value)) + len(comment) < 60 else "")  # a card has 80 characters
+            header[card] = (value, comment) if plain else _card(str(value), comment)
     for package in PACKAGES:
         header[f"V_{package[:5].upper().replace('-', '')}"] = (_version(package), f"version of {package}")
     header["BDFORMAT"] = (FORMAT, "version of this file format")
     return fits.PrimaryHDU(header=header)
+
+
+def _card(text: str, comment: str) -> tuple[str, str]:
+    """A text as a card's value, with its comment if the 80 characters of a card have room for both."""
+    value = _ascii(text)
+    written = max(len(value.replace("'", "''")), 8)
+    return value, comment if written + len(comment) <= 64 else ""
 
 
 def _version(package: str) -> str:

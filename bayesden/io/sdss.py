@@ -175,7 +175,10 @@ def _spectrum(path: Path, hdus: fits.HDUList, number: int, policy: str, *, name:
     mask = {"none": None, "and": columns.get("and_mask"), "or": columns.get("or_mask")}[policy]
     mask = columns.get("mask") if mask is None and policy != "none" else mask
     if mask is not None:
-        bad |= (np.asarray(data[mask]).astype(np.int64) & BAD) != 0
+        bits = np.asarray(data[mask])
+        if bits.shape != flux.shape or bits.dtype.kind not in "iub":
+            raise InputError(f"{where}: column '{mask}': expected one integer per pixel, got {bits.dtype}")
+        bad |= (bits.astype(np.int64) & BAD) != 0
     sky = np.asarray(data[columns["sky"]], np.float64) if "sky" in columns else np.zeros(flux.shape)
     # SDSS-I wrote its blue cameras in the order of the CCD, from red to blue.
     if hdus[2:3] and hdus[2].name.upper() == "SPECOBJ" and number > 1 and (np.diff(loglam) < 0).all():

@@ -18,12 +18,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..spectrum import EXTREME
+
 __all__ = ["agreement", "mean_of_agreeing", "rough_scale", "shares", "two_armed"]
 
 BLOCKS = 16
 FEWEST = 8  # good pixels of a block
 SEEN = 3.0  # signal-to-noise ratio of a block from which it counts in the median exposure
 DEPARTURE = 0.1  # of the flux, the least
+WORST = 1e12  # square of a relative error, or of a departure, that still counts
 
 
 def rough_scale(flux: NDArray, ivar: NDArray, trust: NDArray) -> float:
@@ -37,7 +40,7 @@ def rough_scale(flux: NDArray, ivar: NDArray, trust: NDArray) -> float:
     mean = (weight * flux).sum(0)[good] / total[good]
     blocks = [np.median(block) for block in np.array_split(mean, np.clip(good.sum() // 16, 1, 32))]
     noise = 1 / np.sqrt(total.sum())  # of the weighted mean: a floor for spectra that are all noise
-    return float(max(abs(np.mean(blocks)), 0.1 * np.mean(np.abs(blocks)), noise, np.finfo(np.float32).tiny))
+    return float(max(abs(np.mean(blocks)), 0.1 * np.mean(np.abs(blocks)), noise, 1 / EXTREME))
 
 
 def shares(ivar: NDArray, trust: NDArray) -> NDArray:
@@ -85,9 +88,12 @@ def agreement(flux: NDArray, ivar: NDArray) -> NDArray:
     signal = (ratio / (SEEN + ratio)).sum(1)
     median = np.array([_weighted_median(x, np.where(k, signal, 0.0)) for x, k in zip(level.T, known.T, strict=True)])
     square = np.maximum(np.square(median), np.finfo(float).tiny)
-    noise = np.where(known, variance, np.inf) / square
+    with np.errstate(
+        over="ignore"
+    ):  # a median of 0 has no relative errors; without a bound 0 times infinity would come
+        noise = np.minimum(np.where(known, variance, np.inf) / square, WORST)
+        excess = np.where(known, np.minimum(np.square(level - median) / square, WORST) - 2 * noise, 0.0)
     weight = 1 / (1 + noise / DEPARTURE**2)
-    excess = np.where(known, np.square(level - median) / square - 2 * np.where(known, noise, 0.0), 0.0)
     distance = np.clip((weight * excess).sum(1), 0.0, 1e4) / np.maximum(known.sum(1), 1)
     told = np.sort(distance[known.any(1)])  # an exposure without data says nothing of the usual
     usual = told[(len(told) - 1) // 2] if len(told) else 0.0

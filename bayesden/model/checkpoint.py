@@ -31,11 +31,16 @@ __all__ = ["DEFAULT_MODEL", "FORMAT", "PARTS", "load_model", "load_part", "read_
 
 FORMAT = 2
 DEFAULT_MODEL = "sdss-10class"
+MAX_BYTES = 2**31  # of a model file; the shipped one has a few MB
+SPARE = 4  # how many times the numbers of a file what its header asks for may take, before it is refused
 PARTS: dict[str, Callable[[dict], nn.Module]] = {
     "generator": build_generator,
     "latent_prior": build_latent_prior,
     "noise": lambda config: NoiseFlow(**config),
 }
+
+# what classes raise on a configuration that is not theirs; torch's own refusals are RuntimeErrors
+BUILD_ERRORS = (KeyError, TypeError, ValueError, RuntimeError, AttributeError, OverflowError, ZeroDivisionError)
 
 
 def _checksum(header: dict, tensors: dict[str, Tensor]) -> str:
@@ -102,6 +107,8 @@ def _find(name: str | Path | None) -> Path:
 
 def _read(path: Path) -> tuple[dict, dict[str, Tensor]]:
     try:
+        if (size := path.stat().st_size) > MAX_BYTES:
+            raise ModelError(f"{path}: expected a model file of at most {MAX_BYTES:,} bytes, got {size:,}")
         with safe_open(path, "pt") as file:
             header = json.loads((file.metadata() or {}).get("bayesden", "null"))
             if not isinstance(header, dict):
@@ -135,12 +142,36 @@ def _expect(path: Path, header: dict, content: str) -> None:
         )
 
 
+def _reason(error: Exception) -> str:
+    return f"one that cannot be built ({' '.join(str(error).split())[:300]})"
+
+
 def _load_state(path: Path, module: nn.Module, tensors: dict[str, Tensor]) -> None:
     try:
         module.load_state_dict(tensors, strict=True)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise ModelError(f"{path}: expected a complete model, got other tensors ({reason})") from None
+
+
+def _names(classes: list) -> tuple[str, ...]:
+    if not all(isinstance(name, str) for name in classes):
+        raise TypeError(f"classes: expected names, got {classes!r:.60}")
+    return tuple(classes)
+
+
+def _build(content: str, header: dict, tensors: dict[str, Tensor]) -> nn.Module:
+    """A part as its configuration says, unless that asks for far more memory than the file has numbers to fill.
+
+    Raises:
+        KeyError, TypeError, ValueError, RuntimeError: if it cannot be built.
+    """
+    with torch.device("meta"):  # without memory
+        wanted = sum(value.numel() for value in PARTS[content](header[content]).state_dict().values())
+    found = sum(value.numel() for value in tensors.values())
+    if wanted > SPARE * found:
+        raise ValueError(f"the {content} is configured for {wanted:,} numbers, the file has {found:,}")
+    return PARTS[content](header[content])
 
 
 def load_part(content: str, path: str | Path) -> nn.Module:
@@ -153,9 +184,9 @@ def load_part(content: str, path: str | Path) -> nn.Module:
     header, tensors = _read(_find(path))
     _expect(path, header, content)
     try:
-        part = PARTS[content](header[content])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{path}: expected a complete {content}, got one that cannot be built ({error})") from None
+        part = _build(content, header, tensors)
+    except BUILD_ERRORS as error:
+        raise ModelError(f"{path}: expected a complete {content}, got {_reason(error)}") from None
     _load_state(path, part, tensors)
     return part.eval().requires_grad_(False)
 
@@ -184,8 +215,8 @@ def load_model(name: str | Path | None = None, device: str | torch.device = "cpu
         grid = Grid(tensors.pop("wavelength").numpy())
         model = SpectrumModel(
             grid=grid,
-            class_prior=ClassPrior(tuple(header["classes"])),
-            **{content: build(header[content]) for content, build in PARTS.items()},
+            class_prior=ClassPrior(_names(header["classes"])),
+            **{content: _build(content, header, tensors) for content in PARTS},
             nuisance=Nuisance(**header["nuisance"]),
             volume=bool(header["volume"]),
             discrepancy=torch.zeros_like(tensors["discrepancy"]),
@@ -194,7 +225,7 @@ def load_model(name: str | Path | None = None, device: str | torch.device = "cpu
             factors=torch.zeros_like(tensors["factors"]) if "factors" in tensors else None,
             card={**header["card"], "name": path.stem, "sha256": header["sha256"]},
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{path}: expected a complete model, got one that cannot be built ({error})") from None
+    except BUILD_ERRORS as error:
+        raise ModelError(f"{path}: expected a complete model, got {_reason(error)}") from None
     _load_state(path, model, tensors)
     return model.eval().requires_grad_(False).to(device)

@@ -57,9 +57,9 @@ class Data:
         trust = [agreement(obs.flux, obs.ivar) for obs in observations]
         scale = np.array([rough_scale(o.flux, o.ivar, t) for o, t in zip(observations, trust, strict=True)])
         for b, obs in enumerate(observations):
-            # beyond is an outlier whatever its value; its square must still be a float32
+            # beyond is an outlier whatever its value, or better than any spectrograph; squares must still be float32
             flux[b, : obs.n_exposures] = np.clip(obs.flux / scale[b], -1e6, 1e6)
-            ivar[b, : obs.n_exposures] = np.minimum(obs.ivar * scale[b] ** 2, 1e12)
+            ivar[b, : obs.n_exposures] = np.minimum(obs.ivar * scale[b] ** 2, 1e8)
             share[b, : obs.n_exposures] = shares(obs.ivar, trust[b])
             context[b, : obs.n_exposures] = noise_context(obs)
             side[b, : obs.n_exposures] = (obs.arm == ARM_BLUE).astype(np.float32) - (obs.arm == ARM_RED)

@@ -28,6 +28,7 @@ TAPS = torch.arange(-2, 4)  # of the filter, in cells
 BLOCK = 32  # pixels that share a matrix product
 
 
+MAX_CELLS = 1_000_000  # R = 300,000 from the ultraviolet to the infrared; a header that asks for more is damaged
 # of r**p in the polynomial that is 1 at one tap and 0 at the others, by (p, tap)
 POWERS = torch.from_numpy(np.linalg.inv(np.vander(TAPS.numpy(), increasing=True).astype(float)))
 
@@ -64,6 +65,8 @@ class RestFrame(nn.Module):
         margin = math.ceil(math.log1p(reach_kms / LIGHT_KMS) / step) + len(TAPS)
         low, high = np.log(grid.edges[[0, -1]])
         count = math.ceil((high - low) / step) + 2
+        if count + 2 * margin > MAX_CELLS:
+            raise ModelError(f"rest frame: expected at most {MAX_CELLS:,} cells, got {count + 2 * margin:,}")
         self.margin = margin
         u = low + step * (np.arange(-margin, count + margin) - 0.5)  # the cells' centres
         self.cells = Grid(np.exp(u))

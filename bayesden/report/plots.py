@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ticker import AutoMinorLocator
 from numpy.typing import NDArray
 
@@ -271,9 +272,15 @@ def _draw_lines(ax: Axes, view: View, *, labels: bool) -> None:
                         fontsize=10, color=TEXT if style == "-" else FAINT)  # fmt: skip
 
 
+def _drawable(text: str) -> str:
+    """A text with a question mark for each letter that the font lacks; a file's name may hold anything."""
+    font = get_font(findfont(FontProperties()))
+    return "".join(c if c.isprintable() and font.get_char_index(ord(c)) else "?" for c in text)
+
+
 def _draw_title(fig: Figure, posterior: Posterior, view: View) -> None:
     name = posterior.name if len(posterior.name) <= 46 else f"{posterior.name[:22]} … {posterior.name[-20:]}"
-    fig.text(0.055, 0.965, name, fontsize=17, fontweight="bold", color=TEXT, va="center", parse_math=False)
+    fig.text(0.055, 0.965, _drawable(name), fontsize=17, fontweight="bold", color=TEXT, va="center", parse_math=False)
     facts = []
     if posterior.class_prob:
         (best, probability), *others = sorted(posterior.class_prob.items(), key=lambda item: -item[1])

@@ -179,6 +179,15 @@ def test_a_tensor_too_many_or_of_another_shape_is_named(saved: Path) -> None:
         {"latent_prior": {"counts": [1], "latent_dim": 2}},
         {"nuisance": {"colour": "red"}},
         {"card": None},
+        {"generator": {"kind": "basis", "size": 10**12, "latent_dim": 2}},
+        {"generator": {"kind": "basis", "size": 64, "latent_dim": 2, "components": 10**7, "hidden": [10**5, 10**5]}},
+        {"noise": {"kind": "robust", "size": 64, "window": 10**9}},
+        {"latent_prior": {"kind": "kde", "counts": [10**11] * 3, "latent_dim": 2}},
+        {"frame": {"step": 1e-12, "reach_kms": 1000.0}},
+        {"frame": {"step": 1e-300, "reach_kms": 1000.0}},
+        {"frame": "at rest"},
+        {"nuisance": {"amplitude_sd": "wide"}},
+        {"classes": [["A"], 2, None]},
     ],
     ids=str,
 )
@@ -186,6 +195,18 @@ def test_a_configuration_that_cannot_be_built_is_refused(saved: Path, change: di
     header, tensors = contents(saved)
     signed(saved, header | change, tensors)
     refusal(saved)
+
+
+def test_a_file_of_an_absurd_size_is_refused_without_reading_it(saved: Path) -> None:
+    with saved.open("r+b") as file:
+        file.truncate(2**31 + 1)  # a hole that takes no space
+    assert refusal(saved).endswith("expected a model file of at most 2,147,483,648 bytes, got 2,147,483,649")
+
+
+@pytest.mark.parametrize("length", [0, 1, 10**9, 2**63, 2**64 - 1])
+def test_a_header_of_an_absurd_length_is_refused(saved: Path, length: int) -> None:
+    saved.write_bytes(length.to_bytes(8, "little") + saved.read_bytes()[8:])
+    assert "damaged or of another kind" in refusal(saved)
 
 
 def test_tensors_of_another_type_or_value_are_refused(saved: Path) -> None:
