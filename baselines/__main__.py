@@ -5,9 +5,10 @@ import sys
 
 from bayesden.errors import BayesdenError
 
-from . import compare, exposures, injection, latents, support
+from . import compare, exposures, injection, latents, support, train
 
 COMMANDS = {
+    "train": (train, "train a network that a paper describes"),
     "compare": (compare, "real noise on known truth (test bed B1)"),
     "exposures": (exposures, "real stars' exposures predict each other (test bed B2)"),
     "injection": (injection, "lines that the model lacks (test bed B5)"),
