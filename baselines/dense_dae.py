@@ -44,7 +44,7 @@ class DenseDae(Network):
             schedule="halve",
             wait=150,
         ),
-        "budget": Recipe(
+        "paper2025": Recipe(
             epochs=50,
             batch=250,
             spectra=1000,
@@ -54,6 +54,14 @@ class DenseDae(Network):
             schedule="halve",
             wait=150,
             remark="a hundredth of the spectra and of the epochs: what Pál & Dobos (2025) compare their U-Net with",
+        ),
+        "budget": Recipe(
+            epochs=100,
+            batch=250,
+            spectra=4000,
+            learning_rate=3e-4,
+            loss="rmse",
+            remark="fewer spectra and epochs, and Adam, which needs few",
         ),
     }
 

@@ -1,8 +1,8 @@
 """The training loop: Lightning Fabric brings device, precision and checkpoints, the recipe all else.
 
-A checkpoint is written every minute, between two epochs, beside the file that the weights will be in; the log of losses is a
-CSV file with a row for each epoch. A training that is resumed goes on as if it had not stopped: order, noise and dropout belong to
-the epoch.
+A checkpoint is written every minute, between two epochs, beside the file that the weights will be in; the log of losses is
+a CSV file with a row for each epoch. A training that is resumed goes on as if it had not stopped: order, noise and dropout
+belong to the epoch.
 """
 
 import copy

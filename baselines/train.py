@@ -34,7 +34,7 @@ SIMULATED = 100_000  # spectra to train on where a recipe does not say
 def add_arguments(parser: ArgumentParser) -> None:
     """The command's own arguments."""
     parser.add_argument("network", choices=tuple(NETWORKS))
-    parser.add_argument("--config", choices=("paper", "budget"), default="budget", help="whose recipe")
+    parser.add_argument("--config", default="budget", help="paper, budget, or for dense_dae paper2025")
     parser.add_argument("--library", help="library file made by `bayesden library`; its training split is used")
     text = "spec file of a star whose noise is taken; may be repeated; white noise without one"
     parser.add_argument("--noise", action="append", help=text)
