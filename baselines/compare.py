@@ -26,6 +26,7 @@ from scipy.special import ndtri
 
 from bayesden.errors import InputError
 from bayesden.evaluate.testbed import TestBed, real_noise_bed, reconstruction_loss, white_noise_bed
+from bayesden.model.checkpoint import DEFAULT_MODEL
 from bayesden.train.library import Library, load_library
 from bayesden.train.noise import NoiseSamples
 from bayesden.train.workflow import noise_samples
@@ -40,6 +41,7 @@ from .tables import score, write_rows, write_tables
 __all__ = ["add_arguments", "compare", "run"]
 
 LEVELS = (0.5, 0.9)
+QUICK_MODELS = (DEFAULT_MODEL,)
 
 
 def _within(flux: NDArray, sigma: NDArray, truth: NDArray) -> NDArray:
@@ -131,7 +133,7 @@ def run(arguments: object) -> None:
     conditions = CONDITIONS["quick" if arguments.quick else arguments.conditions]
     per_class = min(arguments.per_class, 3) if arguments.quick else arguments.per_class
     noise = noise_samples(arguments.noise, library.grid) if arguments.noise else None
-    models = arguments.model or (["sdss-10class"] if arguments.quick else [])
+    models = arguments.model or (QUICK_MODELS if arguments.quick else ())
     table = methods(library, models, arguments.network)
     options = {"split": arguments.split, "per_class": per_class, "seed": arguments.seed}
     rows = compare(library, noise, table, conditions=conditions, **options)

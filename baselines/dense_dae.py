@@ -56,10 +56,10 @@ class DenseDae(Network):
             remark="a hundredth of the spectra and of the epochs: what Pál & Dobos (2025) compare their U-Net with",
         ),
         "budget": Recipe(
-            epochs=100,
+            epochs=40,
             batch=250,
             spectra=4000,
-            learning_rate=3e-4,
+            learning_rate=1e-4,
             loss="rmse",
             remark="fewer spectra and epochs, and Adam, which needs few",
         ),

@@ -33,9 +33,10 @@ class Unit:
         if self.statistic == "median":
             found = flux.where(seen, torch.nan).nanmedian(-1, keepdim=True).values
         else:
-            smooth = bridge(flux, seen).unfold(-1, WINDOW, 1).median(-1).values
-            inner = seen[:, WINDOW // 2 : -(WINDOW // 2)]
-            found = (smooth * inner).sum(-1, keepdim=True) / inner.sum(-1, keepdim=True).clamp_min(1)
+            near = flux.where(seen, torch.nan).unfold(-1, WINDOW, 1)
+            enough = seen.unfold(-1, WINDOW, 1).sum(-1) > WINDOW // 2
+            smooth = near.nanmedian(-1).values.where(enough, 0.0)
+            found = smooth.sum(-1, keepdim=True) / enough.sum(-1, keepdim=True).clamp_min(1)
         # of a spectrum that is all noise the level may be negative; its size is then of the noise's order
         spread = flux.abs().where(seen, torch.nan).nanmedian(-1, keepdim=True).values
         return torch.maximum(found, 0.1 * spread).clamp_min(torch.finfo(flux.dtype).tiny) / self.level

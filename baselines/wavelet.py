@@ -66,6 +66,7 @@ class Wavelet:
         """
         if not isinstance(observations, Observation):
             return [self.denoise(each) for each in observations]
+        from pywt import dwt_max_level
         from skimage.restoration import denoise_wavelet
 
         check_grid(observations, self.grid, "wavelet")
@@ -75,6 +76,12 @@ class Wavelet:
         white = np.interp(index, index[seen], flux[seen]) * root
         span = 2 * np.abs(white).max()  # it clips to between -1 and 1
         found = denoise_wavelet(
-            white / span, 1 / span, self.basis, "soft", method=METHODS[self.threshold], rescale_sigma=False
+            white / span,
+            1 / span,
+            self.basis,
+            "soft",
+            dwt_max_level(flux.size, self.basis),
+            method=METHODS[self.threshold],
+            rescale_sigma=False,
         )
         return point_estimate(observations, found * span / root, f"wavelet {self.threshold}")
