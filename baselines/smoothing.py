@@ -23,7 +23,7 @@ from bayesden.spectrum import Grid, Observation
 
 from .point_estimate import check_grid, point_estimate
 
-__all__ = ["Smoothing"]
+__all__ = ["Smoothing", "smooth"]
 
 
 @dataclass(frozen=True)
@@ -52,19 +52,25 @@ class Smoothing:
             return [self.denoise(each) for each in observations]
         check_grid(observations, self.grid, "smoothing")
         flux, ivar = observations.coadd()
-        found = [_smooth(flux, ivar, width) for width in self.widths]
-        best = int(np.argmin([error for _, error in found]))
-        return point_estimate(observations, found[best][0], "smoothing", {"width": self.widths[best]})
+        tried = [smooth(flux, ivar, width) for width in self.widths]
+        best = int(np.argmin([error for _, error in tried]))
+        return point_estimate(observations, tried[best][0], "smoothing", {"width": self.widths[best]})
 
 
-def _smooth(flux: NDArray, ivar: NDArray, width: float) -> tuple[NDArray, float]:
-    """The smoothed spectrum (D,) and its leave-one-out error."""
+def smooth(flux: NDArray, ivar: NDArray, width: float) -> tuple[NDArray, float]:
+    """The smoothed spectrum (D,) and its leave-one-out error.
+
+    Arguments:
+        flux: Shape (D,).
+        ivar: Inverse variance, same shape; 0 where masked.
+        width: Standard deviation of the kernel, pixels.
+    """
     relative = ivar / ivar.max()
     total = gaussian_filter1d(relative, width, mode="constant")
     reached = total > 1e-6  # of the largest weight: less is the kernel's far wing
-    smooth = gaussian_filter1d(relative * flux, width, mode="constant")[reached] / total[reached]
+    found = gaussian_filter1d(relative * flux, width, mode="constant")[reached] / total[reached]
     centre = gaussian_filter1d((np.arange(flux.size) == flux.size // 2) * 1.0, width, mode="constant").max()
     left = 1 - centre * relative[reached] / total[reached]
-    error = (relative[reached] * ((flux[reached] - smooth) / np.maximum(left, 1e-3)) ** 2).sum()
+    error = (relative[reached] * ((flux[reached] - found) / np.maximum(left, 1e-3)) ** 2).sum()
     index = np.arange(flux.size)
-    return np.interp(index, index[reached], smooth), float(error)
+    return np.interp(index, index[reached], found), float(error)

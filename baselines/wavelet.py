@@ -1,8 +1,9 @@
 """Wavelet shrinkage of the spectrum in units of its error, with the thresholds of scikit-image.
 
-The mean of the exposures times the square root of its inverse variance has noise of variance 1 everywhere, which is what the
-thresholds want to know: the universal one of Donoho & Johnstone, or one for each scale after Chang, Yu & Vetterli. Masked
-pixels are bridged by a line, since wavelets know no holes.
+The mean of the exposures, less a wide average of itself, times the square root of its inverse variance, has noise of variance
+1 everywhere, which is what the thresholds want to know: the universal one of Donoho & Johnstone, or one for each scale after
+Chang, Yu & Vetterli. Without the average the lines of the sky, jagged in the inverse variance, would be features of the
+product. Masked pixels are bridged by a line, since wavelets know no holes.
 
 References:
     Donoho & Johnstone 1994, Biometrika 81, 425 (universal).
@@ -20,9 +21,11 @@ from bayesden.posterior import Posterior
 from bayesden.spectrum import Grid, Observation
 
 from .point_estimate import check_grid, point_estimate
+from .smoothing import smooth
 
 __all__ = ["Wavelet"]
 
+BASE = 16.0  # pixels: standard deviation of the average
 METHODS = {"universal": "VisuShrink", "bayes": "BayesShrink"}
 
 
@@ -73,8 +76,9 @@ class Wavelet:
         flux, ivar = observations.coadd()
         index, seen = np.arange(flux.size), ivar > 0
         root = np.sqrt(np.interp(index, index[seen], ivar[seen]))
-        white = np.interp(index, index[seen], flux[seen]) * root
-        span = 2 * np.abs(white).max()  # it clips to between -1 and 1
+        base, _ = smooth(flux, ivar, BASE)
+        white = (np.interp(index, index[seen], flux[seen]) - base) * root
+        span = 2 * max(np.abs(white).max(), 1.0)  # it clips to between -1 and 1
         found = denoise_wavelet(
             white / span,
             1 / span,
@@ -84,4 +88,4 @@ class Wavelet:
             method=METHODS[self.threshold],
             rescale_sigma=False,
         )
-        return point_estimate(observations, found * span / root, f"wavelet {self.threshold}")
+        return point_estimate(observations, base + found * span / root, f"wavelet {self.threshold}")
