@@ -36,7 +36,7 @@ from .tables import bootstrap
 from .wavelet import Wavelet
 from .wiener import Wiener
 
-__all__ = ["AXES", "Row", "errors", "observations", "run", "table"]
+__all__ = ["AXES", "Row", "errors", "methods", "observations", "run", "table"]
 
 TRIPLET_A = (8500.4, 8544.4, 8664.5)  # vacuum
 EDGES = (0.0, 5.0, 10.0, 20.0, 40.0, 120.0)  # of S/N
@@ -105,7 +105,8 @@ def _score(name: str, method: Run, simulation: Simulation, observed: Sequence[Ob
     return [Row(name, *column, spent) for column in columns]
 
 
-def _methods(train: Simulation, held: Simulation, models: Sequence[str], weights: Sequence[str]) -> dict[str, Method]:
+def methods(train: Simulation, held: Simulation, models: Sequence[str], weights: Sequence[str]) -> dict[str, Method]:
+    """All methods of test bed B3 by name: the closed forms fitted on one simulation, their dimensions chosen on another."""
     grid = Grid(train.wavelength.numpy())
     trained = networks(weights, grid)
     for name in models:
@@ -172,14 +173,14 @@ def _plot(rows: Sequence[Row], path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
-def _write(rows: Sequence[Row], out: Path, tidy: Path, methods: Mapping[str, Method]) -> None:
+def _write(rows: Sequence[Row], out: Path, tidy: Path, denoisers: Mapping[str, Method]) -> None:
     with tidy.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(Row.__dataclass_fields__)
         writer.writerows(vars(row).values() for row in rows)
     (out / "b3.md").write_text("\n".join(table(rows)) + "\n")
     (out / "triplet.md").write_text("\n".join(table(rows, lambda row: 100 * row.triplet_r)) + "\n")
-    remarks = [f"- {name}: {method.remark}" for name, method in methods.items() if method.remark]
+    remarks = [f"- {name}: {method.remark}" for name, method in denoisers.items() if method.remark]
     (out / "remarks.md").write_text("\n".join(remarks) + "\n")
     _plot(rows, out / "b3.png")
 
@@ -190,7 +191,7 @@ def run(arguments: Namespace, out: Path) -> None:
         raise InputError("compare: expected --simulation with three files for test bed B3, got none")
     train, held, test = map(read_simulation, arguments.simulation)
     observed, rows = observations(test), []
-    table_of = _methods(train, held, arguments.model, arguments.network)
+    table_of = methods(train, held, arguments.model, arguments.network)
     for name, method in table_of.items():
         rows += _score(name, method, test, observed)
         mine = [r.mean_r for r in rows if r.method == name]
