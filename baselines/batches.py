@@ -32,6 +32,7 @@ SNR = (4.0, 40.0)  # of each exposure, uniform in the logarithm
 EXPOSURES = 4  # or one, as often
 SHIFT = 64  # pixels by which an exposure's noise is moved at most: there are few exposures, and a network can know them
 OUTLIER = 4.0  # whitened noise beyond this keeps its sign
+VALIDATED = 1000  # spectra that the losses of validation are of
 MISSING = 0.5  # of the pixels at most, in a training for missing flux
 
 
@@ -150,8 +151,10 @@ class LibraryBatches:
             yield self._pair(self.train[part], self.noise, part, f"epoch/{number}")
 
     def validation(self, batch: int) -> Pairs:
-        """Every spectrum of the validation split once."""
-        for part in torch.arange(len(self.held), device=self.held.device).split(batch):
+        """`VALIDATED` spectra of the validation split, always the same."""
+        row = torch.arange(len(self.held), device=self.held.device)
+        order = Random(self.seed).uniform("validation/order", row, 1)[:, 0].argsort(stable=True)
+        for part in order[:VALIDATED].split(batch):
             yield self._pair(self.held[part], self.held_noise, part, "validation")
 
     def _pair(self, clean: Tensor, noise: RealNoise | None, row: Tensor, stream: str) -> tuple[Tensor, Tensor]:

@@ -58,9 +58,9 @@ class Eut(Network):
             remark="optimiser, batch, learning rate and loss are not in what we have of the paper",
         ),
         "budget": Recipe(
-            epochs=10,
+            epochs=6,
             batch=64,
-            spectra=5000,
+            spectra=4000,
             learning_rate=1e-3,
             shape={"channels": (16, 32, 64), "last": 16, "blocks": 4, "heads": 4},
             remark="a sixth of the channels, half the blocks, few epochs",
