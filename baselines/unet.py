@@ -55,15 +55,12 @@ class UNet(Network):
             wait=20,
         ),
         "budget": Recipe(
-            epochs=50,
-            batch=100,
+            epochs=25,
+            batch=50,
             spectra=1000,
-            learning_rate=0.1,
-            optimiser="sgd",
-            schedule="tenth",
-            wait=20,
+            learning_rate=2e-3,
             shape={"filters": (16, 32, 64, 128)},
-            remark="half the filters",
+            remark="half the filters, half the epochs, and Adam, which needs few",
         ),
     }
 
