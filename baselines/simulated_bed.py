@@ -40,6 +40,7 @@ __all__ = ["AXES", "Row", "errors", "methods", "observations", "run", "table"]
 
 TRIPLET_A = (8500.4, 8544.4, 8664.5)  # vacuum
 EDGES = (0.0, 5.0, 10.0, 20.0, 40.0, 120.0)  # of S/N
+TICKS = (2.0, 5.0, 10.0, 20.0, 50.0)
 AXES = {"snr": "S/N", "teff_K": "effective temperature, K", "logg": "log g", "feh": "[Fe/H]"}
 
 
@@ -162,14 +163,17 @@ def _plot(rows: Sequence[Row], path: Path) -> None:
             place = np.clip(np.searchsorted(edges, [getattr(r, key) for r in mine], "right") - 1, 0, 9)
             for axis, measure in zip(column, ("mean_r", "max_r"), strict=True):
                 found = np.array([getattr(r, measure) for r in mine])
-                means = [found[place == k].mean() if (place == k).any() else np.nan for k in range(10)]
-                axis.semilogy((edges[1:] + edges[:-1]) / 2, means, marker=".", label=method)
+                full = [k for k in range(10) if (place == k).any()]
+                means = [found[place == k].mean() for k in full]
+                axis.semilogy(((edges[1:] + edges[:-1]) / 2)[full], means, marker=".", label=method)
         column[1].set(xlabel=label)
     axes[0, 0].set_ylabel("mean |R|")
     axes[1, 0].set_ylabel("maximum |R|")
-    axes[0, 0].set_xscale("log")
-    axes[1, 0].set_xscale("log")
-    axes[0, -1].legend(frameon=False, fontsize="small")
+    for axis in axes[:, 0]:
+        axis.set_xscale("log")
+        axis.set_xticks(TICKS, labels=[f"{snr:g}" for snr in TICKS])
+        axis.xaxis.minorticks_off()
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right", frameon=False, fontsize="small")
     figure.savefig(path, dpi=150)
 
 
