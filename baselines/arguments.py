@@ -5,9 +5,9 @@ from argparse import ArgumentParser
 __all__ = ["add_bed", "add_model", "add_models", "add_seed"]
 
 
-def add_bed(parser: ArgumentParser, *, split: str, per_class: int, white: bool = False) -> None:
+def add_bed(parser: ArgumentParser, *, split: str, per_class: int, white: bool = False, required: bool = True) -> None:
     """The library, the noise, which spectra, and how many of each class."""
-    parser.add_argument("--library", required=True, help="library file made by `bayesden library`")
+    parser.add_argument("--library", required=required, help="library file made by `bayesden library`")
     text = "spec file of a star whose noise is taken; may be repeated" + ("; white noise without one" if white else "")
     parser.add_argument("--noise", action="append", required=not white, help=text)
     text = "whose spectra; choose on validation"

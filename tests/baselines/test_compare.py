@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from baselines.compare import CONDITIONS, Condition, Row, compare, score
+from baselines.compare import compare
+from baselines.conditions import CONDITIONS, Condition, Row
+from baselines.tables import score
 from bayesden.spectrum import Grid, Observation
 from bayesden.train.library import Library
 from bayesden.train.noise import residuals
