@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "bayesden"
 
 # Stations in the order that data walks through them; a file imports only from its own layer and those below.
 LAYERS = {
-    **dict.fromkeys(("errors", "device", "spectrum", "posterior"), 0),
+    **dict.fromkeys(("errors", "names", "device", "spectrum", "posterior"), 0),
     **dict.fromkeys(("io", "model", "simulation"), 1),
     **dict.fromkeys(("train", "infer"), 2),
     **dict.fromkeys(("evaluate", "survey", "report"), 3),
@@ -31,6 +31,8 @@ FENCES = {
     "matplotlib": ("report",),
     "arviz": ("report",),
     "dask": ("survey",),
+    "distributed": ("survey.cluster",),
+    "pyarrow": ("survey.manifest",),
     "typer": ("cli",),
     "rich": ("cli",),
     "baselines": (),

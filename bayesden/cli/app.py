@@ -21,7 +21,7 @@ from .train import library, train
 __all__ = ["app", "main"]
 
 UsageError = typer.BadParameter.__base__  # of click, which typer has or has inside, by its version
-EXTRAS = {"arviz": "arviz"}  # which extra brings a module
+EXTRAS = {"arviz": "arviz", "distributed": "dask", "pyarrow": "survey"}  # which extra brings a module
 
 app = typer.Typer(
     help=PROGRAM,

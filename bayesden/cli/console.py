@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ..errors import BayesdenError
+from ..errors import describe
 
 __all__ = ["complain", "describe", "progress", "say", "show_table"]
 
@@ -30,16 +30,6 @@ def say(text: str = "") -> None:
 def complain(text: str) -> None:
     """Print one line to standard error."""
     _print("error: " + " ".join(text.split()), sys.stderr)
-
-
-def describe(error: Exception, subject: object = "") -> str:
-    """An error as text that names its subject: ours and the system's speak for themselves, others with their type."""
-    text = f"unexpected {type(error).__name__}: {error} (--debug shows where)"
-    if isinstance(error, BayesdenError):
-        text = str(error)
-    elif isinstance(error, OSError) and error.strerror:
-        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return text if str(subject) in text else f"{subject}: {text}"
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, words: Sequence[int] = (0,)) -> None:

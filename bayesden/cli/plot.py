@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from ..errors import InputError
+from ..names import plain_stem
 from .console import complain, describe, progress, say
-from .options import check_folder, interval, plain_stem
+from .options import check_folder, interval
 
 __all__ = ["plot"]
 

@@ -37,6 +37,7 @@ def denoise(
     seed: int = 0,
     device: str | torch.device | None = None,
     without: Iterable[str] = (),
+    at_once: int = CHUNK_EXPOSURES,
 ) -> Posterior | list[Posterior]:
     """Infer the noise-free spectrum of each star from all of its exposures.
 
@@ -49,6 +50,7 @@ def denoise(
         without: Nuisances to leave out, their priors made of no width: 'velocity' (the star is at rest), 'reddening'
             (E(B-V) is the prior's mean), 'tilt' (the calibration error that all exposures share), 'calibration' (those of
             single exposures), 'arms' (their arms' differences alone), 'shifts' (of single exposures' wavelengths).
+        at_once: Exposures of all spectra that are fitted together: bounds the memory.
 
     Returns:
         One posterior, or a list in the order of the input.
@@ -74,7 +76,7 @@ def denoise(
     several = not isinstance(observation, Observation)
     observations = [_on_grid(o, model) for o in (observation if several else [observation])]
     with _full_precision():
-        posteriors = [p for chunk in _chunks(observations) for p in fit_map(model, chunk, seed=seed)]
+        posteriors = [p for chunk in _chunks(observations, at_once) for p in fit_map(model, chunk, seed=seed)]
     facts = {"seed": seed, "without": ",".join(names)} if names else {"seed": seed}
     posteriors = [replace(p, meta={**_frame(p), **p.meta, **facts}) for p in posteriors]
     return posteriors if several else posteriors[0]
@@ -104,12 +106,12 @@ def _on_grid(observation: Observation, model: SpectrumModel) -> Observation:
     return observation if observation.grid == model.grid else resample(observation, model.grid)
 
 
-def _chunks(observations: list[Observation]) -> Iterator[list[Observation]]:
+def _chunks(observations: list[Observation], at_once: int) -> Iterator[list[Observation]]:
     """Runs of observations in order, each of bounded size once its exposures are padded to the most of any."""
     chunk: list[Observation] = []
     for observation in observations:
         most = max([observation.n_exposures, *(o.n_exposures for o in chunk)])
-        if chunk and most * (len(chunk) + 1) > CHUNK_EXPOSURES:
+        if chunk and most * (len(chunk) + 1) > at_once:
             yield chunk
             chunk = []
         chunk.append(observation)

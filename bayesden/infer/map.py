@@ -242,7 +242,7 @@ def fit_map(
     Returns:
         One posterior for each observation, in the same order.
     """
-    data = Data.stack(observations, model.device)
+    data = Data.stack(observations, model.device, model.spread.dtype)
     fit, spectrum, coarse = find_modes(model, data, settings, seed)
     rows = _best(fit, spectrum * len(model.classes) + fit.at.label)
     normals = integrate(model, data.take(spectrum[rows]), fit.at.take(rows))

@@ -34,7 +34,18 @@ from ..errors import InputError, OutputError
 from ..posterior import Feature, Posterior
 from .files import is_table, open_fits, write_bytes
 
-__all__ = ["read_posterior", "write_posterior"]
+__all__ = [
+    "ARRAYS",
+    "FORMAT",
+    "NUMBERS",
+    "TEXTS",
+    "WIDER",
+    "WORDS",
+    "ascii_text",
+    "document_of",
+    "read_posterior",
+    "write_posterior",
+]
 
 FORMAT = 1
 QUANTILES = (0.05, 0.16, 0.5, 0.84, 0.95)
@@ -132,11 +143,11 @@ def _restore_features(hdus: fits.HDUList, texts: list[dict[str, str]]) -> Iterat
 
 def _primary(post: Posterior) -> fits.PrimaryHDU:
     header = fits.Header()
-    header["OBJECT"] = (_ascii(post.name), "name of the object")
-    header["METHOD"] = (_ascii(post.method), "inference engine or baseline")
-    header["FLUXUNIT"] = (_ascii(post.flux_unit), "unit of the flux, as the input had it")
+    header["OBJECT"] = (ascii_text(post.name), "name of the object")
+    header["METHOD"] = (ascii_text(post.method), "inference engine or baseline")
+    header["FLUXUNIT"] = (ascii_text(post.flux_unit), "unit of the flux, as the input had it")
     header["FLAGS"] = (",".join(sorted(post.flags)), "quality flags, comma-separated")
-    header["CLASS"] = (_ascii(post.best_class or ""), "most probable class")
+    header["CLASS"] = (ascii_text(post.best_class or ""), "most probable class")
     for card, key, comment in (
         ("MODEL", "model", "model that was used"),
         ("MODELSHA", "model_sha256", "SHA-256 of the model file"),
@@ -146,7 +157,7 @@ def _primary(post: Posterior) -> fits.PrimaryHDU:
     ):
         if (value := post.meta.get(key)) is not None:
             plain = isinstance(value, int) and abs(value) < 2**63
-            value = value if plain else _ascii(str(value))
+            value = value if plain else ascii_text(str(value))
             header[card] = (value, comment if len(str(value)) + len(comment) < 60 else "")  # a card has 80 characters
     for package in PACKAGES:
         header[f"V_{package[:5].upper().replace('-', '')}"] = (_version(package), f"version of {package}")
@@ -212,7 +223,7 @@ def _wcs(wavelength: NDArray) -> list[tuple]:
 
 
 def _classes(post: Posterior) -> fits.BinTableHDU:
-    names = [_ascii(name) for name in post.class_prob]
+    names = [ascii_text(name) for name in post.class_prob]
     width = max(len(name) for name in names) or 1
     columns = [
         fits.Column("class", f"{width}A", array=np.array(names)),
@@ -230,13 +241,23 @@ def _features(post: Posterior) -> fits.BinTableHDU:
         for name in NUMBERS
     ]
     for name in WORDS:
-        texts = [_ascii(getattr(f, name)) for f in rows]
+        texts = [ascii_text(getattr(f, name)) for f in rows]
         columns.append(fits.Column(name, f"{max(map(len, texts)) or 1}A", array=np.array(texts)))
     columns.append(fits.Column("terrestrial", "L", array=np.array([f.terrestrial for f in rows])))
     return fits.BinTableHDU.from_columns(columns, name="FEATURES")
 
 
 def _meta(post: Posterior, path: Path) -> fits.BinTableHDU:
+    text = document_of(post, path)
+    return fits.BinTableHDU.from_columns([fits.Column("json", f"{len(text)}A", array=np.array([text]))], name="META")
+
+
+def document_of(post: Posterior, path: Path) -> str:
+    """Everything that is not an array, and what the arrays are like, as JSON.
+
+    Raises:
+        OutputError: naming the file that it is for, if the posterior's facts are not strings and numbers.
+    """
     arrays = {key: getattr(post, key) for key in ARRAYS}
     document = {
         "format": FORMAT,
@@ -248,10 +269,9 @@ def _meta(post: Posterior, path: Path) -> fits.BinTableHDU:
         "meta": dict(post.meta),
     }
     try:
-        text = json.dumps(document, default=_scalar)
+        return json.dumps(document, default=_scalar)
     except (TypeError, ValueError) as error:
         raise OutputError(f"{path}: meta: expected strings and numbers, got: {error}") from None
-    return fits.BinTableHDU.from_columns([fits.Column("json", f"{len(text)}A", array=np.array([text]))], name="META")
 
 
 def _scalar(value: object) -> str | int | float | bool:
@@ -271,6 +291,6 @@ def _unit(text: str) -> str:
         return ""
 
 
-def _ascii(text: str) -> str:
+def ascii_text(text: str) -> str:
     """What a FITS card can hold of a text; the exact one is in META."""
     return "".join(letter if " " <= letter <= "~" else "?" for letter in text)
