@@ -53,7 +53,7 @@ def process_on_cluster(
         raise InputError(f"{address}: expected the address of a dask scheduler, got: {reason}") from None
     with client:
         chunks: dict[Future, Chunk] = {}
-        completed = as_completed()
+        completed = as_completed(loop=client.loop)
         _submit(client, job, out, agenda, chunks, completed)
         while chunks:
             future = next(completed)

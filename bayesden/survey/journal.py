@@ -1,9 +1,9 @@
 r"""The append-only record of a run: what is safe on disk, line by line.
 
 `manifest.jsonl` has two kinds of lines, each a JSON document. `{"run": ...}` describes a job and begins a run; every other
-line is the row of one spectrum, in the order in which they were finished, the last of an input counting. Lines are on
-the disk before the next spectra are recorded; a line that was cut short by a crash has no end and is dropped when the file
-is opened again.
+line is the row of one spectrum, in the order in which they were finished, the last of an input counting that is not `refused`.
+Lines are on the disk before the next spectra are recorded; a line that was cut short by a crash has no end and is dropped
+when the file is opened again.
 """
 
 import fcntl
@@ -16,7 +16,7 @@ from pathlib import Path
 from ..errors import DiskFullError, InputError, OutputError
 from ..io.files import FULL
 from .job import Job
-from .rows import Row
+from .rows import REFUSED, Row
 
 __all__ = ["JOURNAL", "Journal", "read_lines"]
 
@@ -71,14 +71,15 @@ class Journal:
             os.ftruncate(self._file, end)
 
     def _continue(self, run: dict, job: Job) -> dict[str, str]:
-        """The result's file of each input that the run has a row of; '' if it failed."""
+        """The result's file of each input that the run has tried; '' if it failed."""
         if run["run"]["id"] != job.id:
             differ = [key for key, value in job.description.items() if run["run"].get(key) != value]
             raise InputError(
                 f"{self.path}: --resume: expected the model, options and versions of the run that was interrupted, got "
                 f"others ({', '.join(differ)}); --overwrite starts anew"
             )
-        return {line["input"]: line["result"] for line in read_lines(self.path, run["end"])}
+        lines = read_lines(self.path, run["end"])
+        return {line["input"]: line["result"] for line in lines if line["status"] != REFUSED}
 
     def append(self, rows: Sequence[Row]) -> None:
         """Record rows: on the disk when it returns, or not at all.

@@ -3,7 +3,7 @@ r"""The manifest of a folder of results: one row for each spectrum, as Parquet, 
 | column | type | content |
 |---|---|---|
 | `input`, `sha256` | string | absolute path of the file, and its checksum |
-| `status`, `reason` | string | `done`, or `failed` and why |
+| `status`, `reason` | string | `done`; or `failed`, or `refused` (a result was in the way), and why |
 | `result`, `row` | string, int32 | result file in this folder, and which of its spectra |
 | `name`, `flags`, `best_class` | string | the object, its quality flags with commas between, its most probable class |
 | `prob_O`, `prob_B`, ... | double | probability of each class |
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from ..errors import InputError
 from ..io.files import replace_file
 from .journal import JOURNAL, read_lines
-from .rows import FACTS, Timing
+from .rows import FACTS, REFUSED, Timing
 
 if TYPE_CHECKING:
     from pyarrow import Schema, Table
@@ -51,7 +51,7 @@ def write_manifest(out: Path) -> None:
     for line in read_lines(out / JOURNAL):
         if "run" in line:
             runs[line["run"]["id"]] = line["run"]
-        else:
+        elif line["status"] != REFUSED or line["input"] not in places:
             places[line["input"]] = line["at"]
     order = [places[path] for path in sorted(places)]
     for name, schema, of in ((MANIFEST, _schema(runs), _columns), (TIMING, _timing_schema(), _timing)):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from ..errors import OutputError
 from ..infer.denoise import denoise
 from ..io import read
 from ..io.files import MAX_BYTES, Source
@@ -24,7 +25,7 @@ from .fitting import Fitter, room_for
 from .job import Job
 from .plan import Chunk, Item
 from .results import find_result, stamped, write_result, write_table
-from .rows import Row, Timing, failed_row, finished_row
+from .rows import Row, Timing, failed_row, finished_row, refused_row
 
 __all__ = ["Outcome", "Station", "process"]
 
@@ -55,7 +56,7 @@ class _Entry:
     item: Item
     observation: Observation | None = None
     posterior: Posterior | None = None
-    error: Exception | str | None = None
+    error: Exception | None = None
     read_s: float = 0.0
     fit_s: float = 0.0
 
@@ -174,7 +175,7 @@ def _read_all(station: Station, chunks: Iterable[Chunk]) -> Iterator[_Batch]:
 
 def _read(station: Station, item: Item) -> _Entry:
     if item.refused:
-        return _Entry(item, error=item.refused)
+        return _Entry(item, error=OutputError(item.refused))
     start = time.perf_counter()
     try:
         observation = read(item.input, grid=station.model.grid, mask_policy=station.job.mask_policy)
@@ -249,6 +250,8 @@ class _Finish:
         return finished_row(entry.item.input, self.station.job.id, entry.posterior, result, row, timing)
 
     def _failed(self, entry: _Entry) -> Row:
+        if entry.item.refused:
+            return refused_row(entry.item.input, self.station.job.id, entry.item.refused)
         timing = Timing.now(entry.read_s, entry.fit_s)
         return failed_row(entry.item.input, self.station.job.id, entry.error, sha256=entry.sha256, timing=timing)
 

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from ..errors import describe
 from ..posterior import Posterior
 
-__all__ = ["DONE", "FAILED", "Row", "Timing", "failed_row", "finished_row"]
+__all__ = ["DONE", "FAILED", "REFUSED", "Row", "Timing", "failed_row", "finished_row", "refused_row"]
 
-DONE, FAILED = "done", "failed"
+DONE, FAILED, REFUSED = "done", "failed", "refused"
 FACTS = ("velocity_kms", "velocity_sigma_kms", "ebv", "ebv_sigma", "support_p", "ra_deg", "dec_deg")
 
 
@@ -42,7 +42,7 @@ class Row:
     Arguments:
         input: Absolute path of the file.
         job: `Job.id` of the run.
-        status: 'done' or 'failed'.
+        status: 'done', 'failed', or 'refused': not tried, as its result would have replaced something.
         reason: Why there is no result, or ''.
         result: The result's file name, in the folder of the manifest; '' if there is none.
         row: Which spectrum of that file.
@@ -95,6 +95,11 @@ def finished_row(path: str, job: str, post: Posterior, result: str, row: int, ti
         facts=facts,
         timing=timing,
     )
+
+
+def refused_row(path: str, job: str, reason: str) -> Row:
+    """The row of a spectrum that was not tried."""
+    return Row(path, job, REFUSED, reason, timing=Timing.now())
 
 
 def failed_row(path: str, job: str, error: Exception | str, *, sha256: str = "", timing: Timing | None = None) -> Row:

@@ -19,7 +19,7 @@ from .journal import JOURNAL, Journal
 from .manifest import MANIFEST, write_manifest
 from .pipeline import Outcome, Station, load_job_model, process
 from .plan import Chunk, Item, plan
-from .rows import FAILED, Row, failed_row
+from .rows import DONE, Row, failed_row
 from .workers import process_in_workers
 
 __all__ = ["LOG", "Options", "Summary", "run_survey"]
@@ -206,7 +206,7 @@ class _Run:
         summary, timing = self.summary, row.timing
         summary.busy.update({"read": timing.read_s, "fit": timing.fit_s, "write": timing.write_s})
         summary.flags.update(filter(None, row.flags.split(",")))
-        if row.status == FAILED:
+        if row.status != DONE:
             self._count_failed(row.input)
             logger.error("%s\n%s", row.reason, row.trace.rstrip())
         now = time.monotonic()

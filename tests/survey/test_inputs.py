@@ -10,7 +10,15 @@ from bayesden.survey.inputs import find_inputs
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    for name in ("b/spec-2.fits", "b/spec-1.fits.gz", "a.fits", "b/c/spec-3.FITS", "b/notes.md", "out/a.fits", "[x].fits"):
+    for name in (
+        "b/spec-2.fits",
+        "b/spec-1.fits.gz",
+        "a.fits",
+        "b/c/spec-3.FITS",
+        "b/notes.md",
+        "out/a.fits",
+        "[x].fits",
+    ):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
