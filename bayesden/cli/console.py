@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from ..errors import describe
 
@@ -46,6 +47,13 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, words: 
     say("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
+class _Rate(ProgressColumn):
+    """How many a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:.1f}/s")
+
+
 @contextmanager
 def progress() -> Iterator[Report]:
     """Bars on standard error, one for each stage, that vanish at the end; nothing where it is not a terminal.
@@ -56,7 +64,7 @@ def progress() -> Iterator[Report]:
     if sys.stderr is None or not sys.stderr.isatty():
         yield lambda stage, done, total: None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     # lines for a standard output that is no terminal must not be sent to the bars' one
     both = sys.stdout is not None and sys.stdout.isatty()
     tasks: dict[str, int] = {}
@@ -64,7 +72,7 @@ def progress() -> Iterator[Report]:
 
         def report(stage: str, done: int, total: int) -> None:
             if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
+                tasks[stage] = bars.add_task(stage, total=total, completed=done)  # what was there before has no rate
             bars.update(tasks[stage], completed=done, total=total)
 
         yield report

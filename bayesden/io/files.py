@@ -18,7 +18,7 @@ from astropy.utils.exceptions import AstropyWarning
 
 from ..errors import BayesdenError, DiskFullError, InputError, OutputError
 
-__all__ = ["Source", "is_table", "open_fits", "read_bytes", "replace_file", "write_bytes"]
+__all__ = ["FULL", "Source", "is_table", "open_fits", "read_bytes", "remove_parts", "replace_file", "write_bytes"]
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 MAX_BYTES = 2**30  # a spectrum's file is a few MB; more than this is not read into memory
@@ -168,6 +168,13 @@ def replace_file(path: Path, *, overwrite: bool) -> Iterator[Path]:
         if temporary is not None:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove the temporary files that killed processes left in a folder; no live one may be writing there."""
+    for part in folder.glob(".????????????????.part"):
+        with suppress(OSError):
+            part.unlink()
 
 
 def _settle(path: Path) -> None:

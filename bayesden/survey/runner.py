@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from ..errors import InputError
+from ..io.files import remove_parts
 from .agenda import Agenda
 from .cluster import process_on_cluster
 from .inputs import find_inputs
@@ -109,6 +110,8 @@ def run_survey(
         raise InputError("expected at least one spectrum, got an empty list")
     journal = Journal(out, job, classes, resume=options.resume)
     try:
+        if options.resume:
+            remove_parts(out)
         with _log_file(out / LOG):
             run = _Run(job, out, options, journal, inputs, report)
             run.go()
