@@ -3,7 +3,7 @@
 Each message is one line that names the file (where there is one), what was expected, and what came.
 """
 
-__all__ = ["BayesdenError", "FetchError", "InputError", "ModelError", "OutputError"]
+__all__ = ["BayesdenError", "DiskFullError", "FetchError", "InputError", "ModelError", "OutputError", "describe"]
 
 
 class BayesdenError(ValueError):
@@ -24,3 +24,17 @@ class ModelError(BayesdenError):
 
 class OutputError(BayesdenError):
     """A place that cannot be written."""
+
+
+class DiskFullError(OutputError):
+    """A place with no room left: nothing more can be written there, whatever the spectrum."""
+
+
+def describe(error: Exception, subject: object = "") -> str:
+    """An error as text that names its subject: ours and the system's speak for themselves, others with their type."""
+    text = f"unexpected {type(error).__name__}: {error} (--debug shows where)"
+    if isinstance(error, BayesdenError):
+        text = str(error)
+    elif isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return text if str(subject) in text else f"{subject}: {text}"

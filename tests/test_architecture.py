@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "bayesden"
 
 # Stations in the order that data walks through them; a file imports only from its own layer and those below.
 LAYERS = {
-    **dict.fromkeys(("errors", "device", "spectrum", "chains", "measurement", "posterior"), 0),
+    **dict.fromkeys(("errors", "names", "device", "spectrum", "chains", "measurement", "posterior"), 0),
     **dict.fromkeys(("io", "model", "simulation"), 1),
     **dict.fromkeys(("train", "infer"), 2),
     **dict.fromkeys(("evaluate", "survey", "report"), 3),
@@ -33,6 +33,8 @@ FENCES = {
     "dask": ("survey",),
     "urllib3": ("io.download",),
     "astroquery": ("io.download.skyserver",),
+    "distributed": ("survey.cluster",),
+    "pyarrow": ("survey.manifest",),
     "typer": ("cli",),
     "rich": ("cli",),
     "baselines": (),

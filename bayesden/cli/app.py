@@ -23,7 +23,12 @@ from .train import library, train
 __all__ = ["app", "main"]
 
 UsageError = typer.BadParameter.__base__  # of click, which typer has or has inside, by its version
-EXTRAS = {"arviz": "arviz", "astroquery": "fetch"}  # which extra brings a module
+EXTRAS = {  # which extra brings a module
+    "arviz": "arviz",
+    "astroquery": "fetch",
+    "distributed": "dask",
+    "pyarrow": "survey",
+}
 
 app = typer.Typer(
     help=PROGRAM,

@@ -6,10 +6,11 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
-from ..errors import BayesdenError
+from ..errors import describe
 
 __all__ = ["complain", "describe", "progress", "say", "show_table"]
 
@@ -37,16 +38,6 @@ def complain(text: str) -> None:
     _print("error: " + printable(" ".join(text.split())), sys.stderr)
 
 
-def describe(error: Exception, subject: object = "") -> str:
-    """An error as text that names its subject: ours and the system's speak for themselves, others with their type."""
-    text = f"unexpected {type(error).__name__}: {error} (--debug shows where)"
-    if isinstance(error, BayesdenError):
-        text = str(error)
-    elif isinstance(error, OSError) and error.strerror:
-        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return text if str(subject) in text else f"{subject}: {text}"
-
-
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, words: Sequence[int] = (0,)) -> None:
     """Print aligned columns: those of words (by number) to the left, numbers to the right."""
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
@@ -61,6 +52,13 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, words: 
     _print("\n".join(line.rstrip() for line in captured.get().splitlines()), sys.stdout)
 
 
+class _Rate(ProgressColumn):
+    """How many a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:.1f}/s")
+
+
 @contextmanager
 def progress() -> Iterator[Report]:
     """Bars on standard error, one for each stage, that vanish at the end; nothing where it is not a terminal.
@@ -71,7 +69,7 @@ def progress() -> Iterator[Report]:
     if sys.stderr is None or not sys.stderr.isatty():
         yield lambda stage, done, total: None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     # lines for a standard output that is no terminal must not be sent to the bars' one
     both = sys.stdout is not None and sys.stdout.isatty()
     tasks: dict[str, int] = {}
@@ -79,7 +77,7 @@ def progress() -> Iterator[Report]:
 
         def report(stage: str, done: int, total: int) -> None:
             if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
+                tasks[stage] = bars.add_task(stage, total=total, completed=done)  # what was there before has no rate
             bars.update(tasks[stage], completed=done, total=total)
 
         yield report

@@ -1,38 +1,34 @@
 """`bayesden denoise`: the main job."""
 
-import traceback
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
-from itertools import islice
-from os.path import realpath
+import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import OutputError
-from .console import complain, describe, progress, say
-from .options import MaskPolicy, MaskPolicyOption, SeedOption, check_folder, plain_stem
+from .console import complain, progress, say
+from .options import MaskPolicy, MaskPolicyOption, SeedOption, check_folder
 
 if TYPE_CHECKING:
-    from ..posterior import Posterior
-    from ..spectrum import Observation
+    from ..survey import Row, Summary
 
 __all__ = ["denoise"]
 
-CHUNK = 32  # files that are in memory together
-NAMED = 10  # failed files that the summary names again
+
+class Form(StrEnum):
+    """What results are written as."""
+
+    FITS = "fits"
+    TABLE = "table"
 
 
-@dataclass(frozen=True, eq=False)
-class _Task:
-    """One input file on its way to its result, or to the reason why there is none."""
+class Precision(StrEnum):
+    """Of floating point numbers."""
 
-    path: Path
-    target: Path
-    observation: "Observation | None" = None
-    posterior: "Posterior | None" = None
-    error: Exception | None = None
+    AUTO = "auto"
+    SINGLE = "single"
+    DOUBLE = "double"
 
 
 def denoise(
@@ -66,123 +62,105 @@ def denoise(
             show_default=False,
         ),
     ] = "",
+    form: Annotated[
+        Form, typer.Option("--format", help="fits: a file for each spectrum; table: one for each chunk of them.")
+    ] = Form.FITS,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where the last run into DIR was interrupted.")
+    ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Processes to share the work.  [default: this one alone]", show_default=False
+        ),
+    ] = None,
+    scheduler: Annotated[
+        str,
+        typer.Option(metavar="ADDRESS", help="Scheduler of a dask cluster to give the work to.", show_default=False),
+    ] = "",
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Spectra that are fitted together.  [default: 1 on a CPU, else what memory holds]",
+            show_default=False,
+        ),
+    ] = None,
+    precision: Annotated[
+        Precision, typer.Option(help="auto: double where several spectra are fitted together, else single.")
+    ] = Precision.AUTO,
+    chunk: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Spectra that are handed out together, and that share a table.  [default: 32; table: 256]",
+            show_default=False,
+        ),
+    ] = None,
 ) -> int:
     """Run `bayesden denoise`; `pages.py` has what it says of itself."""
-    from ..infer.denoise import denoise as infer
-    from ..io import read
-    from ..model.checkpoint import load_model
+    from ..survey import Job, Options, run_survey
 
     check_folder(out)
-    loaded = load_model(model)
-    infer([], loaded, device=device, without=without)  # moves the model there, or says what is not known
-    tasks = _read(
-        files,
-        out,
-        lambda path: read(path, grid=loaded.grid, mask_policy=mask_policy.value),
+    job = Job.of(
+        model,
+        device=device,
+        method="map",
+        seed=seed,
+        without=without,
+        mask_policy=mask_policy.value,
+        form=form.value,
         plot=plot,
-        overwrite=overwrite,
+        batch=batch or 0,
+        precision=precision.value,
     )
-    tasks = _fit(tasks, lambda observations: infer(observations, loaded, method="map", seed=seed, without=without))
-    failed, width = [], max(len(plain_stem(path)) for path in files)
-    with progress() as report:
-        for done, task in enumerate(_write(tasks, plot=plot, overwrite=overwrite), 1):
-            report("denoise", done, len(files))
-            if task.error is None:
-                say(_line(task, width))
-                continue
-            failed.append(task.path)
-            complain(describe(task.error, task.path))
-            if context.obj["debug"]:
-                traceback.print_exception(task.error)
-    return _close(len(files), failed, out)
+    options = Options(resume, overwrite, workers or 0, scheduler, chunk or 0)
+    with progress() as bar:
+
+        def report(row: "Row", done: int, total: int) -> None:
+            bar("denoise", done, total)
+            if row.status == "done":
+                say(_line(row, out))
+                return
+            complain(row.reason)
+            if context.obj["debug"] and row.trace:
+                print(row.trace, file=sys.stderr)
+
+        summary = run_survey(job, [str(path) for path in files], out, options, report=report)
+    return _close(summary, out)
 
 
-def _read(
-    files: list[Path], out: Path, read: Callable[[Path], "Observation"], *, plot: bool, overwrite: bool
-) -> Iterator[_Task]:
-    """Read each file when its turn comes; of those with one target the first that can be read has it."""
-    inputs, claimed = {realpath(path) for path in files}, {}
-    for path in files:
-        target = out / f"{plain_stem(path)}.fits"
-        try:
-            _check_target(path, target, inputs, plot=plot, overwrite=overwrite)
-            observation = read(path)
-            if (first := claimed.get(target)) is not None:
-                raise OutputError(f"{path}: expected a name of its own, but {target} is that of {first}")
-            claimed[target] = path
-            yield _Task(path, target, observation)
-        except Exception as error:
-            yield _Task(path, target, error=error)
-
-
-def _check_target(path: Path, target: Path, inputs: set[str], *, plot: bool, overwrite: bool) -> None:
-    """Refuse a result, before anything is computed, where something else is."""
-    if realpath(target) in inputs:
-        raise OutputError(f"{path}: expected a result elsewhere, but {target} is an input")
-    for place in (target, target.with_suffix(".png"))[: 1 + plot]:
-        if place.exists() and not overwrite:
-            raise OutputError(f"{path}: {place} exists already; --overwrite replaces it")
-
-
-def _fit(tasks: Iterable[_Task], infer: Callable[[list["Observation"]], list["Posterior"]]) -> Iterator[_Task]:
-    """Posteriors, a chunk of spectra at a time; one by one where a chunk fails, so that the cause costs itself only."""
-    tasks = iter(tasks)
-    while chunk := list(islice(tasks, CHUNK)):
-        fitted = _try(infer, [task for task in chunk if task.error is None])
-        if any(task.error for task in fitted):
-            fitted = [one for task in chunk if task.error is None for one in _try(infer, [task])]
-        done = iter(fitted)
-        yield from (task if task.error is not None else next(done) for task in chunk)
-
-
-def _try(infer: Callable[[list["Observation"]], list["Posterior"]], tasks: list[_Task]) -> list[_Task]:
-    try:
-        posteriors = infer([task.observation for task in tasks]) if tasks else []
-        return [replace(task, posterior=post) for task, post in zip(tasks, posteriors, strict=True)]
-    except Exception as error:
-        return [replace(task, error=error) for task in tasks]
-
-
-def _write(tasks: Iterable[_Task], *, plot: bool, overwrite: bool) -> Iterator[_Task]:
-    from ..io import write_posterior
-    from ..report import plot_posterior, save_figure
-
-    for task in tasks:
-        if task.error is None:
-            try:
-                write_posterior(task.posterior, task.target, overwrite=overwrite)
-                if plot:
-                    save_figure(plot_posterior(task.posterior), task.target.with_suffix(".png"))
-            except Exception as error:
-                task = replace(task, error=error)
-        yield task
-
-
-def _line(task: _Task, width: int) -> str:
-    post, observation = task.posterior, task.observation
-    best, n, meta = post.best_class, observation.n_exposures, post.meta
+def _line(row: "Row", out: Path) -> str:
     facts = [
-        f"{plain_stem(task.path):<{width}}",
-        f"{best:<6} {post.class_prob[best]:.2f}",
-        f"S/N {observation.snr:5.1f}",
-        f"{n:2d} exposure{'s' if n > 1 else ' '}",
+        row.name,
+        f"{row.best_class:<6} {row.class_prob.get(row.best_class, 0.0):.2f}",
+        f"S/N {row.snr or 0.0:5.1f}",
+        f"{row.exposures:2d} exposure{'s' if row.exposures > 1 else ' '}",
         *(
-            [f"v {meta['velocity_kms']:+5.0f} ± {meta['velocity_sigma_kms']:3.0f} km/s"]
-            if "velocity_kms" in meta
+            [f"v {row.facts['velocity_kms']:+5.0f} ± {row.facts['velocity_sigma_kms']:3.0f} km/s"]
+            if "velocity_kms" in row.facts
             else []
         ),
-        ",".join(sorted(post.flags)) or "no flags",
-        str(task.target),
+        row.flags or "no flags",
+        str(out / row.result),
     ]
     return "  ".join(facts)
 
 
-def _close(total: int, failed: list[Path], out: Path) -> int:
+def _close(summary: "Summary", out: Path) -> int:
+    """Say what a run came to; the exit status."""
+    total, failed, fitted = summary.total, summary.failed, summary.total - summary.before
     noun = "spectrum" if total == 1 else "spectra"
-    say(f"{total - len(failed)} of {total} {noun} denoised into {out}")
+    if fitted > 1:
+        flags = ", ".join(f"{name} {count}" for name, count in sorted(summary.flags.items())) or "none"
+        before = f", {summary.before} before" if summary.before else ""
+        say(f"{fitted} in {summary.seconds:.0f} s, {fitted / summary.seconds:.2f} a second{before}; flags: {flags}")
+    say(f"{total - failed} of {total} {noun} denoised into {out}")
     if not failed:
         return 0
-    named = ", ".join(path.name for path in failed[:NAMED])
-    more = f" and {len(failed) - NAMED} more" if len(failed) > NAMED else ""
-    complain(f"{len(failed)} of {total} files failed: {named}{more}")
+    named = ", ".join(Path(path).name for path in summary.named)
+    more = f" and {failed - len(summary.named)} more" if failed > len(summary.named) else ""
+    complain(f"{failed} of {total} files failed: {named}{more}")
     return 1

@@ -25,7 +25,6 @@ __all__ = [
     "check_output",
     "interval",
     "make_grid",
-    "plain_stem",
 ]
 
 
@@ -103,11 +102,6 @@ def make_grid(text: str) -> "Grid":
     except (ValueError, IndexError):
         pass
     raise typer.BadParameter(f"expected FIRST:LAST:PIXELS, such as 4000:9000:2048, got {text!r}", param_hint="--grid")
-
-
-def plain_stem(path: Path) -> str:
-    """A file's name without .fits or .fits.gz."""
-    return path.name.removesuffix(".gz").removesuffix(".fits") or path.name
 
 
 def check_folder(folder: Path) -> None:

@@ -47,7 +47,9 @@ SHORT = {
 PAGES = {
     "denoise": """Infer the noise-free spectrum of each star from all of its exposures.
 
-FILE is a spec file of SDSS-I to SDSS-V, "full" (with its single exposures) or "lite" (the coadd only), gzipped or not.
+FILE is a spec file of SDSS-I to SDSS-V, "full" (with its single exposures) or "lite" (the coadd only), gzipped or not; a
+folder, searched with its sub-folders; a glob in quotes, for more files than a shell takes; or a list, @LIST or a name that
+ends in .txt, with one of these a line.
 Pixels that are masked, not finite or without inverse variance are left out; nothing is imputed.
 
 For each file, DIR/NAME.fits holds the denoised flux with its error bars, the residuals and the class probabilities
@@ -62,13 +64,25 @@ model expects), tilt (the calibration error that all exposures share), calibrati
 Flags warn: OUT_OF_SUPPORT (unlike everything that the model knows), NOT_CONVERGED, LOW_INFORMATION (mostly the
 prior's opinion), FEATURE_NOT_IN_MODEL (a line that the fitted model lacks; `bayesden inspect` lists all such lines).
 
-A file that cannot be used is named on standard error with the reason, and the others still get their results.
+A file that cannot be used is named on standard error with the reason, and the others still get their results. Beside the
+results, manifest.jsonl records each spectrum as soon as its result is on disk, manifest.parquet is the same as a table at
+the end (with the package pyarrow), timing.parquet says how long each took, and denoise.log what happened.
+
+After any interruption, --resume with the same command goes on: nothing is lost or repeated, and the end is the same. It
+takes the same model, options and versions. A result that is there is replaced with --overwrite only.
+
+With --workers, processes share the files, each on one core; one that dies costs a retry. --scheduler gives the files to a
+dask cluster whose workers see them under the same names. A spectrum's result does not depend on either, nor on the
+spectra beside it: on a CPU each is fitted alone, and where several are (--batch) it is in double precision.
 
 Examples:
 
 \b
   bayesden denoise spec-4961-55719-0378.fits --map --plot --out out
-  bayesden denoise plates/*/spec-*.fits --out out --device cuda
+  bayesden denoise plates/ --out out --workers 16
+  bayesden denoise plates/ --out out --workers 16 --resume
+  bayesden denoise @list.txt --out out --scheduler tcp://10.0.0.1:8786 --format table
+  bayesden denoise "plates/*/spec-*.fits" --out out --device cuda
   bayesden denoise spec-lite.fits --mask-policy or --model mine.safetensors
   bayesden denoise spec-1.fits --without velocity,reddening
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import InputError
+from ..names import plain_stem
 from .console import complain, describe, progress, say
-from .options import check_folder, interval, plain_stem
+from .options import check_folder, interval
 
 if TYPE_CHECKING:
     from ..posterior import Posterior

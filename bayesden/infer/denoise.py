@@ -41,6 +41,7 @@ def denoise(
     samples: int = 2000,
     chains: int = 4,
     rerun: str = "none",
+    at_once: int = CHUNK_EXPOSURES,
 ) -> Posterior | list[Posterior]:
     """Infer the noise-free spectrum of each star from all of its exposures.
 
@@ -55,11 +56,11 @@ def denoise(
         without: Nuisances to leave out, their priors made of no width: 'velocity' (the star is at rest), 'reddening'
             (E(B-V) is the prior's mean), 'tilt' (the calibration error that all exposures share), 'calibration' (those of
             single exposures), 'arms' (their arms' differences alone), 'shifts' (of single exposures' wavelengths).
-
         samples: Draws of each spectrum, at least; as many from each chain. Not of 'map'.
         chains: Chains of each spectrum.
         rerun: What happens where chains do not converge: 'none' (the spectrum is flagged), 'longer' (once more with four
             times the draws) or 'nuts' (once more by Pyro's sampler).
+        at_once: Exposures of all spectra that are fitted together: bounds the memory.
 
     Returns:
         One posterior, or a list in the order of the input.
@@ -88,7 +89,7 @@ def denoise(
     draws = {"samples": samples, "chains": chains, "rerun": rerun}
     check_draws(**draws)
     with _full_precision():
-        posteriors = _fit(model, observations, method, seed, draws)
+        posteriors = _fit(model, observations, method, seed, at_once, draws)
     facts = {"seed": seed, "without": ",".join(names)} if names else {"seed": seed}
     posteriors = [replace(p, meta={**_frame(p), **p.meta, **facts}) for p in posteriors]
     return posteriors if several else posteriors[0]
@@ -119,12 +120,17 @@ def _on_grid(observation: Observation, model: SpectrumModel) -> Observation:
 
 
 def _fit(
-    model: SpectrumModel, observations: list[Observation], method: str, seed: int, draws: dict[str, int | str]
+    model: SpectrumModel,
+    observations: list[Observation],
+    method: str,
+    seed: int,
+    at_once: int,
+    draws: dict[str, int | str],
 ) -> list[Posterior]:
     """Posteriors in the order of the observations, which are fitted by number of exposures: none is padded."""
     order = sorted(range(len(observations)), key=lambda i: observations[i].n_exposures)
     posteriors = {}
-    for rows in _chunks([(i, observations[i].n_exposures) for i in order]):
+    for rows in _chunks([(i, observations[i].n_exposures) for i in order], at_once):
         chunk = [observations[i] for i in rows]
         posteriors |= dict(zip(rows, _fit_chunk(model, chunk, method, seed, draws), strict=True))
     return [posteriors[i] for i in range(len(observations))]
@@ -138,11 +144,11 @@ def _fit_chunk(
     return fit_draws(model, chunk, method, seed=seed, **draws)
 
 
-def _chunks(rows: list[tuple[int, int]]) -> Iterator[list[int]]:
+def _chunks(rows: list[tuple[int, int]], at_once: int) -> Iterator[list[int]]:
     """Runs of indices, given with their numbers of exposures, of one number and bounded size."""
     chunk: list[int] = []
     for i, (row, exposures) in enumerate(rows):
         chunk.append(row)
-        if i + 1 == len(rows) or rows[i + 1][1] != exposures or exposures * (len(chunk) + 1) > CHUNK_EXPOSURES:
+        if i + 1 == len(rows) or rows[i + 1][1] != exposures or exposures * (len(chunk) + 1) > at_once:
             yield chunk
             chunk = []

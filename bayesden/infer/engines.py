@@ -43,7 +43,7 @@ def fit_draws(
         rerun: What happens to a spectrum whose chains do not converge: 'none', it is flagged; 'longer', once more with
             four times the draws; 'nuts', once more by Pyro's sampler.
     """
-    stars = locate(model, Data.stack(observations, model.device), seed=seed)
+    stars = locate(model, Data.stack(observations, model.device, model.spread.dtype), seed=seed)
     options = {"samples": samples, "chains": chains, "seed": seed}
     draws = ENGINES[method](model, stars, **options)
     posteriors = posteriors_of_draws(model, observations, stars, draws, method, seed=seed)

@@ -27,5 +27,6 @@ def fit_map(
     Returns:
         One posterior for each observation, in the same order.
     """
-    stars = locate(model, Data.stack(observations, model.device), seed=seed, settings=settings)
+    data = Data.stack(observations, model.device, model.spread.dtype)
+    stars = locate(model, data, seed=seed, settings=settings)
     return [summarise(model, obs, star, "map") for obs, star in zip(observations, stars, strict=True)]

@@ -1,7 +1,9 @@
 """Reading a file once and checking it, and writing one whole or not at all."""
 
+import errno
 import gzip
 import hashlib
+import os
 import secrets
 import warnings
 import zlib
@@ -15,10 +17,21 @@ import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
-from ..errors import BayesdenError, InputError, OutputError
+from ..errors import BayesdenError, DiskFullError, InputError, OutputError
 
-__all__ = ["Source", "is_table", "open_fits", "read_bytes", "read_text", "replace_file", "write_bytes"]
+__all__ = [
+    "FULL",
+    "Source",
+    "is_table",
+    "open_fits",
+    "read_bytes",
+    "read_text",
+    "remove_parts",
+    "replace_file",
+    "write_bytes",
+]
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
 MAX_BYTES = 2**30  # more than this is not read into memory
 MAX_UNZIPPED = 2**28  # a spectrum's file is a few MB; a small gzip file can pretend to be terabytes
 MAX_HDUS = 2000  # the parser takes a while for each, however small
@@ -170,7 +183,7 @@ def replace_file(path: Path, *, overwrite: bool) -> Iterator[Path]:
         The name to write to.
 
     Raises:
-        OutputError: if the file exists, or its folder does not or cannot be written.
+        OutputError: if the file exists, or its folder does not or cannot be written; `DiskFullError` if there is no room.
     """
     temporary = None
     try:
@@ -182,13 +195,28 @@ def replace_file(path: Path, *, overwrite: bool) -> Iterator[Path]:
             raise OutputError(f"{path}: expected an existing folder, found no folder {path.parent}")
         temporary = path.parent / f".{secrets.token_hex(8)}.part"
         yield temporary
+        _settle(temporary)
         temporary.replace(path)
     except OSError as error:
-        raise OutputError(f"{path}: expected a place that can be written, got: {error.strerror or error}") from None
+        kind = DiskFullError if error.errno in FULL else OutputError
+        raise kind(f"{path}: expected a place that can be written, got: {error.strerror or error}") from None
     finally:
         if temporary is not None:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove the temporary files that killed processes left in a folder; no live one may be writing there."""
+    for part in folder.glob(".????????????????.part"):
+        with suppress(OSError):
+            part.unlink()
+
+
+def _settle(path: Path) -> None:
+    """Wait until a file is on the disk, so that no loss of power leaves an empty one under the final name."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def write_bytes(path: Path, content: bytes, *, overwrite: bool) -> None:

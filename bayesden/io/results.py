@@ -37,7 +37,18 @@ from ..posterior import Feature, Posterior
 from .chain_images import WIDER, chain_images, describe_chains, restore_chains, restore_image
 from .files import is_table, open_fits, write_bytes
 
-__all__ = ["read_posterior", "write_posterior"]
+__all__ = [
+    "ARRAYS",
+    "FORMAT",
+    "NUMBERS",
+    "TEXTS",
+    "WIDER",
+    "WORDS",
+    "ascii_text",
+    "document_of",
+    "read_posterior",
+    "write_posterior",
+]
 
 FORMAT = 1
 QUANTILES = (0.05, 0.16, 0.5, 0.84, 0.95)
@@ -156,7 +167,7 @@ def _primary(post: Posterior) -> fits.PrimaryHDU:
 
 def _card(text: str, comment: str) -> tuple[str, str]:
     """A text as a card's value, with its comment if the 80 characters of a card have room for both."""
-    value = _ascii(text)
+    value = ascii_text(text)
     written = max(len(value.replace("'", "''")), 8)
     return value, comment if written + len(comment) <= 64 else ""
 
@@ -219,7 +230,7 @@ def _wcs(wavelength: NDArray) -> list[tuple]:
 
 
 def _classes(post: Posterior) -> fits.BinTableHDU:
-    names = [_ascii(name) for name in post.class_prob]
+    names = [ascii_text(name) for name in post.class_prob]
     width = max(len(name) for name in names) or 1
     columns = [
         fits.Column("class", f"{width}A", array=np.array(names)),
@@ -237,13 +248,23 @@ def _features(post: Posterior) -> fits.BinTableHDU:
         for name in NUMBERS
     ]
     for name in WORDS:
-        texts = [_ascii(getattr(f, name)) for f in rows]
+        texts = [ascii_text(getattr(f, name)) for f in rows]
         columns.append(fits.Column(name, f"{max(map(len, texts)) or 1}A", array=np.array(texts)))
     columns.append(fits.Column("terrestrial", "L", array=np.array([f.terrestrial for f in rows])))
     return fits.BinTableHDU.from_columns(columns, name="FEATURES")
 
 
 def _meta(post: Posterior, path: Path) -> fits.BinTableHDU:
+    text = document_of(post, path)
+    return fits.BinTableHDU.from_columns([fits.Column("json", f"{len(text)}A", array=np.array([text]))], name="META")
+
+
+def document_of(post: Posterior, path: Path) -> str:
+    """Everything that is not an array, and what the arrays are like, as JSON.
+
+    Raises:
+        OutputError: naming the file that it is for, if the posterior's facts are not strings and numbers.
+    """
     arrays = {key: getattr(post, key) for key in ARRAYS}
     document = {
         "format": FORMAT,
@@ -257,10 +278,9 @@ def _meta(post: Posterior, path: Path) -> fits.BinTableHDU:
     if post.chains is not None:
         document["chains"] = describe_chains(post.chains)
     try:
-        text = json.dumps(document, default=_scalar)
+        return json.dumps(document, default=_scalar)
     except (TypeError, ValueError) as error:
         raise OutputError(f"{path}: meta: expected strings and numbers, got: {error}") from None
-    return fits.BinTableHDU.from_columns([fits.Column("json", f"{len(text)}A", array=np.array([text]))], name="META")
 
 
 def _scalar(value: object) -> str | int | float | bool:
@@ -280,6 +300,6 @@ def _unit(text: str) -> str:
         return ""
 
 
-def _ascii(text: str) -> str:
+def ascii_text(text: str) -> str:
     """What a FITS card can hold of a text; the exact one is in META."""
     return "".join(letter if " " <= letter <= "~" else "?" for letter in text)

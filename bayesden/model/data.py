@@ -39,7 +39,12 @@ class Data:
     side: Tensor | None = None
 
     @classmethod
-    def stack(cls, observations: Sequence[Observation], device: str | torch.device = "cpu") -> "Data":
+    def stack(
+        cls,
+        observations: Sequence[Observation],
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> "Data":
         """Put observations on one grid into tensors; pixels that a cosmic ray has hit are masked (`cosmic_rays.py`).
 
         Raises:
@@ -63,8 +68,11 @@ class Data:
             share[b, : obs.n_exposures] = shares(obs.ivar, trust[b])
             context[b, : obs.n_exposures] = noise_context(obs)
             side[b, : obs.n_exposures] = (obs.arm == ARM_BLUE).astype(np.float32) - (obs.arm == ARM_RED)
-        tensors = [torch.from_numpy(a).to(device) for a in (flux, ivar, ivar <= 0, share, scale, context)]
-        return cls(*tensors, torch.from_numpy(side).to(device) if side.any() else None)
+        known = bool(side.any())
+        scale, mask = (torch.from_numpy(a).to(device) for a in (scale, ivar <= 0))
+        tensors = (torch.from_numpy(a).to(device, dtype) for a in (flux, ivar, share, context, side))
+        flux, ivar, share, context, side = tensors
+        return cls(flux, ivar, mask, share, scale, context, side if known else None)
 
     @classmethod
     def join(cls, parts: Sequence["Data"]) -> "Data":

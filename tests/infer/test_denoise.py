@@ -170,7 +170,7 @@ def test_other_grids_are_resampled(toy_model: Callable, draw: Callable) -> None:
 def test_what_cannot_be_done_is_refused(toy_model: Callable, draw: Callable) -> None:
     model = toy_model()
     obs = draw(model, [0])[0]
-    with pytest.raises(InputError, match="method: expected one of map, got 'guess'"):
+    with pytest.raises(InputError, match="method: expected one of map, laplace, svi, nuts, ensemble, got 'guess'"):
         denoise(obs, model, method="guess")
     for device in ("toaster", "cuda:99", "meta7", ""):
         with pytest.raises(InputError, match="device: expected one that torch can use here"):

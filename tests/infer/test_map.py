@@ -9,8 +9,8 @@ import torch
 from baselines.linear_gaussian import LowRankGaussian
 from baselines.wiener import Wiener
 from bayesden.infer.map import fit_map
-from bayesden.infer.modes import Settings, find_modes
 from bayesden.infer.mixture import integrate
+from bayesden.infer.modes import Settings, find_modes
 from bayesden.infer.reference import fit_map_pyro
 from bayesden.infer.summary import flux_moments
 from bayesden.model.data import Data

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from bayesden.infer.map import fit_map
-from bayesden.infer.modes import Settings, find_modes
 from bayesden.infer.mixture import integrate, marginal
+from bayesden.infer.modes import Settings, find_modes
 from bayesden.model.data import Data
 from bayesden.model.joint import Parameters
 from bayesden.model.kernel_prior import KDEPrior
