@@ -27,7 +27,7 @@ from .target import Target, alike
 
 __all__ = ["sample_svi"]
 
-STEPS = 200
+STEPS = 400
 RATE, DECAY = 0.02, 0.1  # learning rate of the first step, and the last one's share of it
 PARTICLES = 2  # draws of a step
 BOUND = 32  # draws that tell a class's evidence
@@ -110,7 +110,7 @@ class _Guide:
                 past = []
                 for step in range(steps):
                     svi.step()
-                    if step >= steps // 2:  # the mean over the second half has less of the steps' noise than the last
+                    if step >= steps // 4:  # the mean over them has less of the steps' noise than the last
                         past.append((guide.locs.x.detach().clone(), guide.scales.x.detach().log()))
                 centre, log_scale = (torch.stack(values).mean(0) for values in zip(*past, strict=True))
                 return centre, log_scale.exp()
