@@ -1,7 +1,7 @@
 """Draws of everything that a sampler explored, chain by chain; what ArviZ and diagnostics work on."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -45,6 +45,15 @@ class Chains:
     def shape(self) -> tuple[int, int]:
         """Chains C and draws S."""
         return next(iter(self.parameters.values())).shape[:2]
+
+    def thinned(self, count: int) -> "Chains":
+        """The same with likelihoods and predictions of at most that many draws, or one a chain; parameters are kept."""
+        if self.predictive is None and self.log_likelihood is None:
+            return self
+        known = self.predictive if self.log_likelihood is None else self.log_likelihood
+        step = -(-known.shape[1] // max(1, count // known.shape[0]))
+        likelihood, predictive = (v if v is None else v[:, ::step] for v in (self.log_likelihood, self.predictive))
+        return replace(self, log_likelihood=likelihood, predictive=predictive, thin=self.thin * step)
 
 
 def _frozen(values: NDArray) -> NDArray:

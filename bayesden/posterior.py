@@ -197,8 +197,10 @@ class Posterior:
         return Measurement(np.array([function(draw) for draw in draws]))
 
     def thinned(self, count: int) -> "Posterior":
-        """The same with at most that many draws of the flux, evenly spaced, and without the chains."""
+        """The same with at most that many draws of the flux, evenly spaced, and predictions of as many; with 0 none at all."""
+        if not count:
+            return replace(self, draws=None, chains=None)
         draws = self.draws
         if draws is not None:
-            draws = draws[np.linspace(0, len(draws) - 1, min(count, len(draws))).round().astype(int)] if count else None
-        return replace(self, draws=draws, chains=None)
+            draws = draws[np.linspace(0, len(draws) - 1, min(count, len(draws))).round().astype(int)]
+        return replace(self, draws=draws, chains=None if self.chains is None else self.chains.thinned(count))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import InputError
 from .console import complain, progress, say
 from .options import MaskPolicy, MaskPolicyOption, SeedOption, check_folder
 
@@ -21,6 +22,21 @@ class Form(StrEnum):
 
     FITS = "fits"
     TABLE = "table"
+
+
+class Engine(StrEnum):
+    """Samplers of `--mcmc`."""
+
+    ENSEMBLE = "ensemble"
+    NUTS = "nuts"
+
+
+class Rerun(StrEnum):
+    """What happens to a spectrum whose chains do not converge."""
+
+    NONE = "none"
+    LONGER = "longer"
+    NUTS = "nuts"
 
 
 class Precision(StrEnum):
@@ -99,6 +115,29 @@ def denoise(
             show_default=False,
         ),
     ] = None,
+    use_laplace: Annotated[
+        bool, typer.Option("--laplace", help="The same as --map, with draws from it.", show_default=False)
+    ] = False,
+    use_svi: Annotated[
+        bool, typer.Option("--svi", help="Draws from Pyro's variational inference.", show_default=False)
+    ] = False,
+    use_mcmc: Annotated[
+        bool, typer.Option("--mcmc", help="Draws from Markov chains; also written as netCDF.", show_default=False)
+    ] = False,
+    engine: Annotated[
+        Engine | None,
+        typer.Option(
+            help="Sampler of --mcmc: ours, or Pyro's, a slow reference.  [default: ensemble]", show_default=False
+        ),
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, metavar="N", help="Draws of each spectrum, of all its chains.")] = 2000,
+    chains: Annotated[int, typer.Option(min=1, metavar="N", help="Markov chains of each spectrum.")] = 4,
+    draws: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Draws of the flux that a FITS file keeps; 0 for none, nor chains.")
+    ] = 200,
+    rerun: Annotated[
+        Rerun, typer.Option(help="Chains that do not converge: leave (and flag) them, run longer, or run NUTS.")
+    ] = Rerun.NONE,
 ) -> int:
     """Run `bayesden denoise`; `pages.py` has what it says of itself."""
     from ..survey import Job, Options, run_survey
@@ -107,9 +146,11 @@ def denoise(
     job = Job.of(
         model,
         device=device,
-        method="map",
+        method=_method({"laplace": use_laplace, "svi": use_svi, "mcmc": use_mcmc}, engine),
         seed=seed,
         without=without,
+        options=(("samples", samples), ("chains", chains), ("rerun", rerun.value)),
+        draws=draws,
         mask_policy=mask_policy.value,
         form=form.value,
         plot=plot,
@@ -130,6 +171,21 @@ def denoise(
 
         summary = run_survey(job, [str(path) for path in files], out, options, report=report)
     return _close(summary, out)
+
+
+def _method(asked: dict[str, bool], engine: Engine | None) -> str:
+    """The engine's name, from the flags.
+
+    Raises:
+        InputError: if two methods are asked for, fewer draws than chains, or an engine of a method that has none.
+    """
+    chosen = [name for name, wanted in asked.items() if wanted]
+    if len(chosen) > 1:
+        raise InputError(f"method: expected one of --map, --laplace, --svi and --mcmc, got --{' and --'.join(chosen)}")
+    method = chosen[0] if chosen else "mcmc" if engine else "map"
+    if engine and method != "mcmc":
+        raise InputError(f"--engine: expected --mcmc beside it, got --{method}")
+    return (engine or Engine.ENSEMBLE).value if method == "mcmc" else method
 
 
 def _line(row: "Row", out: Path) -> str:

@@ -61,6 +61,11 @@ velocity (heliocentric, as SDSS's wavelengths are), flags, and the result's path
 model expects), tilt (the calibration error that all exposures share), calibration (the errors of single exposures), arms
 (that their arms have errors of their own), shifts (of single exposures' wavelengths).
 
+Methods: --map (the default, about 5 spectra a second and core) finds the mode of each class and the posterior about it in
+closed form; --laplace adds draws from that; --svi fits a normal guide with Pyro; --mcmc runs Markov chains, a few seconds a
+spectrum, which hold where the posterior is not normal: low signal-to-noise ratios, classes that compete. With --mcmc
+DIR/NAME.nc has all draws of all parameters for ArviZ, and the FITS file those that --draws keeps.
+
 Flags warn: OUT_OF_SUPPORT (unlike everything that the model knows), NOT_CONVERGED, LOW_INFORMATION (mostly the
 prior's opinion), FEATURE_NOT_IN_MODEL (a line that the fitted model lacks; `bayesden inspect` lists all such lines).
 
@@ -85,6 +90,7 @@ Examples:
   bayesden denoise "plates/*/spec-*.fits" --out out --device cuda
   bayesden denoise spec-lite.fits --mask-policy or --model mine.safetensors
   bayesden denoise spec-1.fits --without velocity,reddening
+  bayesden denoise spec-1.fits --mcmc --samples 4000 --rerun longer
 
 Exit status: 0 all done; 1 some files failed; 2 the command or the model could not be used.""",
     "plot": """Draw results: exposures and denoised flux with its 50 and 90 % bands, residuals, and what is left of the

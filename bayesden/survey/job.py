@@ -29,6 +29,7 @@ class Job:
         options: Further keywords of `denoise`, as pairs.
         mask_policy: Which mask marks bad pixels, as `read` takes it.
         form: 'fits', one result file for each spectrum, or 'table', one for each chunk.
+        draws: Draws of the flux, and predictions, that a result file keeps of a method that draws; 0 for none, nor chains.
         plot: Whether to draw each result.
         batch: Spectra that are fitted together; 0 for one on a CPU, and as many as there is memory for elsewhere.
         precision: 'single', 'double', or 'auto': double where several are fitted together, so that none depends on its
@@ -44,6 +45,7 @@ class Job:
     options: tuple[tuple[str, object], ...] = ()
     mask_policy: str = "and"
     form: str = "fits"
+    draws: int = 200
     plot: bool = False
     batch: int = 0
     precision: str = "auto"
@@ -63,6 +65,11 @@ class Job:
     def alone(self) -> bool:
         """Whether each spectrum is fitted by itself."""
         return self.batch == 1 or (self.batch == 0 and self.device == "cpu")
+
+    @property
+    def runs_chains(self) -> bool:
+        """Whether the method runs Markov chains, which are kept in netCDF files."""
+        return self.method in ("ensemble", "nuts")
 
     @property
     def double(self) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..errors import BayesdenError
 from ..io import read_posterior, write_posterior, write_posteriors
+from ..io.inference_data import write_netcdf
 from ..posterior import Posterior
 from .job import Job
 
@@ -32,11 +33,13 @@ def write_result(job: Job, post: Posterior, path: Path) -> None:
         from ..report import plot_posterior, save_figure
 
         save_figure(plot_posterior(post), path.with_suffix(".png"))
-    write_posterior(post, path, overwrite=True)
+    if job.runs_chains:
+        write_netcdf(post, path.with_suffix(".nc"), overwrite=True)
+    write_posterior(post.thinned(job.draws), path, overwrite=True)
 
 
 def write_table(job: Job, posts: Sequence[Posterior], path: Path) -> None:
-    """Write a chunk's results as one file, and a figure of each if the job has them.
+    """Write a chunk's results as one file without draws, and a figure and chains of each if the job has them.
 
     Raises:
         OutputError: if they cannot be written; `DiskFullError` if there is no room.
@@ -46,7 +49,10 @@ def write_table(job: Job, posts: Sequence[Posterior], path: Path) -> None:
 
         for row, post in enumerate(posts):
             save_figure(plot_posterior(post), path.with_name(f"{path.stem}-{row:04d}.png"))
-    write_posteriors(posts, path, overwrite=True)
+    if job.runs_chains:
+        for row, post in enumerate(posts):
+            write_netcdf(post, path.with_name(f"{path.stem}-{row:04d}.nc"), overwrite=True)
+    write_posteriors([post.thinned(0) for post in posts], path, overwrite=True)
 
 
 def find_result(job: Job, path: Path, sha256: str) -> Posterior | None:
