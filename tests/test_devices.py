@@ -85,6 +85,18 @@ def test_denoise_there_is_denoise_here(
         agree(one, other, 1e-3)
 
 
+@pytest.mark.parametrize("method", ["laplace", "ensemble"])
+def test_engines_there_are_engines_here(toy_model: Callable, draw: Callable, method: str) -> None:
+    observations = draw(toy_model(), [0], exposures=3)
+    options = {"method": method, "samples": 40, "chains": 2}
+    here = denoise(observations, toy_model(), **options)[0]
+    with elsewhere() as operations:
+        there = denoise(observations, toy_model(), device=NAME, **options)[0]
+        assert len(operations) > 1000
+    np.testing.assert_allclose(there.flux, here.flux, rtol=1e-3)
+    assert there.draws.shape == here.draws.shape
+
+
 def test_the_shipped_model_there(toy_model: Callable, draw: Callable) -> None:
     model = load_model()
     observation = draw(model, [3], exposures=2, snr=15.0)[0]

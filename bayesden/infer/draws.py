@@ -126,7 +126,7 @@ def chains_of(model: SpectrumModel, star: Located, draws: Draws, scale: float, r
     Arguments:
         model, star, draws: As in `flux_of_draws`.
         scale: The flux that counts as 1, in the flux unit.
-        random: Source of randomness, on the CPU; its next number seeds the predictions.
+        random: Source of randomness, on the CPU.
     """
     shape = draws.label.shape
     at = as_parameters(star, draws.theta.flatten(0, 1), draws.label.flatten())
@@ -167,7 +167,6 @@ def named_parameters(model: SpectrumModel, at: Parameters) -> dict[str, Tensor]:
 def _predict(model: SpectrumModel, data: Data, at: Parameters, random: torch.Generator) -> tuple[Tensor, Tensor]:
     """Log-likelihoods of N blocks of ceil(D/N) pixels (R, E, N), and exposures with new noise (R, E, D), NaN where masked."""
     device = data.flux.device
-    noise = torch.Generator(device).manual_seed(int(torch.randint(2**31, (), generator=random)))
     blocks = -(-data.flux.shape[-1] // BLOCK)
     size, likelihood, predictive = -(-data.flux.shape[-1] // blocks), [], []
     for rows in torch.arange(len(at.z), device=device).split(ROWS):
@@ -176,6 +175,6 @@ def _predict(model: SpectrumModel, data: Data, at: Parameters, random: torch.Gen
         pixels = model.noise.log_prob(repeated.flux - mean, repeated.ivar, repeated.mask, repeated.context)
         pixels = torch.nn.functional.pad(pixels, (0, blocks * size - pixels.shape[-1]))
         likelihood.append(pixels.unflatten(-1, (blocks, size)).double().sum(-1))
-        fresh = mean + model.noise.sample(repeated.ivar, repeated.mask, repeated.context, generator=noise)
+        fresh = mean + model.noise.sample(repeated.ivar, repeated.mask, repeated.context, generator=random)
         predictive.append(torch.where(repeated.mask, torch.nan, fresh))
     return torch.cat(likelihood), torch.cat(predictive)

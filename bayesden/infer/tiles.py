@@ -90,7 +90,7 @@ def _whitener(normal: Normal) -> Tensor:
     """Inverse of the Cholesky factor of z's covariance in all rows together, (L, L)."""
     share, dim = torch.softmax(normal.log_evidence, 0), normal.at.z.shape[1]
     mean = normal.at.z.double()
-    apart = mean - share @ mean
+    apart = mean - (share.unsqueeze(-1) * mean).sum(0)
     covariance = (share[:, None, None] * normal.covariance[:, :dim, :dim]).sum(0) + apart.mT @ (share[:, None] * apart)
     return torch.linalg.inv(torch.linalg.cholesky(covariance))
 
@@ -107,6 +107,8 @@ def _places(normal: Normal, white: Tensor, most: int) -> Tensor:
     while len(chosen) < most and float(away.max()) > NEAR:
         chosen.append(int(away.argmax()))
         away = torch.minimum(away, (position - position[chosen[-1]]).norm(dim=1))
-    row, z, origin = row[chosen], z[chosen], kernels.origin[row[chosen]]
+    rows = torch.tensor(chosen, device=z.device)
+    row, z = row[rows], z[rows]
+    origin = kernels.origin[row]
     moved = (z - origin[:, :dim]).unsqueeze(-1)
     return torch.cat([z, origin[:, dim:] - (kernels.across[row] @ moved)[..., 0]], 1)

@@ -56,7 +56,7 @@ class LatentPosterior:
     @property
     def mean(self) -> Tensor:
         """Mean of the sum, shape (L,)."""
-        return torch.softmax(self.log_weight, 0) @ self.means
+        return (torch.softmax(self.log_weight, 0).unsqueeze(-1) * self.means).sum(0)
 
     @property
     def covariance(self) -> Tensor:

@@ -271,7 +271,7 @@ class NoiseFlow(nn.Module):
             ivar: Inverse variances, shape :math:`(\dots, D)`.
             mask: True where bad, same shape; none by default.
             context: As in `log_prob`.
-            generator: Source of randomness, on the device of the parameters.
+            generator: Source of randomness; on the CPU it draws the same for every device.
 
         Returns:
             Noise, shape :math:`(\dots, D)`, in flux units.
@@ -281,7 +281,8 @@ class NoiseFlow(nn.Module):
         if self.kind == "robust":
             xi = self.flow._distribution.draw(eps.shape, generator).to(eps.dtype)
         else:
-            xi = torch.randn(eps.shape, dtype=eps.dtype, device=eps.device, generator=generator)
+            place = eps.device if generator is None else generator.device
+            xi = torch.randn(eps.shape, dtype=eps.dtype, device=place, generator=generator).to(eps.device)
         values = values if known is None else torch.cat([values.unsqueeze(1), known], 1)
         return self.flow._transform.inverse(xi, values, bad)[0].view(shape)
 

@@ -32,11 +32,10 @@ class StudentT(Distribution):
     def draw(self, shape: tuple[int, ...], generator: torch.Generator | None = None) -> Tensor:
         """Draws by the polar method of Bailey (1994), Mathematics of Computation 62, 779."""
         nu = self.nu.detach().double()
-        options = {"dtype": torch.float64, "device": nu.device, "generator": generator}
-        radius = 1.0 - torch.rand(shape, **options)
-        t = torch.sqrt(nu * torch.expm1(-2.0 / nu * torch.log(radius))) * torch.cos(
-            2.0 * math.pi * torch.rand(shape, **options)
-        )
+        place = nu.device if generator is None else generator.device
+        options = {"dtype": torch.float64, "device": place, "generator": generator}
+        radius, angle = (torch.rand(shape, **options).to(nu.device) for _ in range(2))
+        t = torch.sqrt(nu * torch.expm1(-2.0 / nu * torch.log(1.0 - radius))) * torch.cos(2.0 * math.pi * angle)
         return t.to(self.raw_nu.dtype)
 
     def _log_prob(self, inputs: Tensor, context: Tensor | None) -> Tensor:

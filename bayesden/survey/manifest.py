@@ -87,7 +87,14 @@ def _batches(journal: Path, order: list[int]) -> Iterator[list[dict]]:
 def _table(rows: list[dict], schema: "Schema") -> "Table":
     from pyarrow import Table
 
-    return Table.from_pylist(rows, schema=schema)
+    return Table.from_pylist([{key: _unicode(value) for key, value in row.items()} for row in rows], schema=schema)
+
+
+def _unicode(value: object) -> object:
+    r"""Texts as UTF-8 can hold them: a file name's bytes that are none become \xNN, as in the journal's own escapes."""
+    if not isinstance(value, str):
+        return value
+    return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _schema(runs: Mapping[str, dict]) -> "Schema":
