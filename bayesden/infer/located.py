@@ -8,7 +8,7 @@ from torch import Tensor
 from ..model.data import Data
 from ..model.joint import Parameters, SpectrumModel
 from .mixture import Normal, integrate
-from .modes import Settings, best_of, class_evidence, find_modes
+from .modes import Settings, best_of, class_evidence, distinct, find_modes
 from .newton import Fit
 
 __all__ = ["Located", "locate"]
@@ -23,7 +23,7 @@ class Located:
     Arguments:
         data: One row.
         fit: The best mode; one row.
-        normals: The posterior about the best mode of each class that was refined.
+        normals: The posterior about the best mode of each class that was refined, and about modes at other velocities.
         log_evidence: Of every class, up to a constant, shape :math:`(K,)`.
         moving: Whether its velocity is a parameter.
     """
@@ -70,7 +70,7 @@ class Located:
     @property
     def labels(self) -> Tensor:
         """Indices of the possible classes, (k,)."""
-        return self.likely.at.label
+        return self.likely.at.label.unique()
 
 
 def locate(model: SpectrumModel, data: Data, *, seed: int = 0, settings: Settings | None = None) -> list[Located]:
@@ -83,7 +83,7 @@ def locate(model: SpectrumModel, data: Data, *, seed: int = 0, settings: Setting
         settings: Choices of the search.
     """
     fit, spectrum, coarse = find_modes(model, data, settings, seed)
-    rows = best_of(fit, spectrum * len(model.classes) + fit.at.label)
+    rows = distinct(model, fit, spectrum)
     owner = spectrum[rows]
     normals = integrate(model, data.take(owner), fit.at.take(rows))
     evidence = class_evidence(coarse, normals, owner)

@@ -25,7 +25,10 @@ from .mixture import Normal
 from .newton import Fit, Newton
 from .rest_search import among_kernels, net_of, search
 
-__all__ = ["Settings", "best_of", "class_evidence", "find_modes"]
+__all__ = ["Settings", "best_of", "class_evidence", "distinct", "find_modes"]
+
+APART = 3.0  # standard deviations between velocities of one class that count as two
+BEHIND = 20.0  # nats of the joint density below the best at which such a second one is left out
 
 
 @dataclass(frozen=True)
@@ -161,17 +164,19 @@ def _search_at_rest(
     model: SpectrumModel, data: Data, settings: Settings, seed: int
 ) -> tuple[Parameters, Tensor, Tensor]:
     """The same by closed forms on a net of velocities and reddenings, for models of stars at rest."""
-    start, evidence = search(model, net_of(model), data)
+    first, evidence, other, owner = search(model, net_of(model), data)
     evidence = evidence + model.class_prior.log_prob
     rows = _close(evidence, settings)
-    spectrum = torch.arange(len(data), device=rows.device).repeat_interleave(len(model.classes))
+    every = torch.arange(len(data), device=rows.device).repeat_interleave(len(model.classes))
+    also = torch.nonzero(torch.isin(owner * len(model.classes) + other.label, rows)).flatten()
+    start, spectrum = Parameters.join([first.take(rows), other.take(also)]), torch.cat([every[rows], owner[also]])
     smooth = _smooth(model)
     climb = Newton(smooth, iterations=settings.search, tolerance=0.1)
-    fit = climb.maximise(data.take(spectrum[rows]), start.take(rows))
+    fit = climb.maximise(data.take(spectrum), start)
     at, origin = among_kernels(model, fit, smooth.latent_prior, settings.kernels)
-    best = best_of(fit, spectrum[rows])
+    best = best_of(fit, spectrum)
     at = Parameters.join([at, _at_class_mean(model, fit.at.take(best))])
-    return at, spectrum[rows][torch.cat([origin, best])], evidence
+    return at, spectrum[torch.cat([origin, best])], evidence
 
 
 def _close(objective: Tensor, settings: Settings) -> Tensor:
@@ -213,10 +218,33 @@ def best_of(fit: Fit, group: Tensor) -> Tensor:
     return torch.tensor([first[g] for g in sorted(first)], device=group.device)
 
 
+def distinct(model: SpectrumModel, fit: Fit, spectrum: Tensor) -> Tensor:
+    """Rows of the best mode of each spectrum and class, and of modes at clearly other velocities, if they are close to it."""
+    group = spectrum * len(model.classes) + fit.at.label
+    best = best_of(fit, group)
+    if not (model.foreground and model.nuisance.velocity_sd_kms > 0):
+        return best
+    place = fit.at.z.shape[1] + fit.at.detail.shape[1]
+    sigma = torch.linalg.inv(fit.precision)[:, place, place].sqrt()
+    velocity, kept = fit.at.foreground[:, 0].double(), best.tolist()
+    top = fit.objective.new_full((int(spectrum.max()) + 1,), -torch.inf)
+    top = top.scatter_reduce(0, spectrum, fit.objective, "amax")
+    for row in fit.objective.argsort(descending=True).tolist():
+        rivals = [other for other in kept if int(group[other]) == int(group[row])]
+        apart = all(
+            float((velocity[row] - velocity[other]).abs()) > APART * float(torch.maximum(sigma[row], sigma[other]))
+            for other in rivals
+        )
+        if apart and float(fit.objective[row]) > float(top[spectrum[row]]) - BEHIND:
+            kept.append(row)
+    return torch.tensor(kept, device=group.device)
+
+
 def class_evidence(coarse: Tensor, normals: Normal, spectrum: Tensor) -> Tensor:
     """Log evidence (B, K) relative to the best refined class; of classes that were not refined, the coarse one."""
     fine = torch.full_like(coarse, -torch.inf, dtype=torch.double)
-    fine[spectrum, normals.at.label] = normals.log_evidence
+    for b, k, evidence in zip(spectrum.tolist(), normals.at.label.tolist(), normals.log_evidence, strict=True):
+        fine[b, k] = torch.logaddexp(fine[b, k], evidence)
     known = torch.isfinite(fine)
     reference = fine.argmax(1, keepdim=True)
     best_fine, best_coarse = fine.gather(1, reference), coarse.gather(1, reference)

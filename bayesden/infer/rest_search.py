@@ -33,6 +33,7 @@ VELOCITIES = 11
 REDDENINGS = 4
 REACH = 2.75  # of the net, in prior standard deviations of velocity
 AMPLITUDE = 0.3  # prior standard deviation of the amplitude
+OTHER = 20.0  # nats below the best at which a second velocity is given up: the net is coarse
 PRUNE = 1000.0  # nats below the best at which a class is given up after the first, coarse pass
 
 
@@ -123,18 +124,16 @@ def search(model: SpectrumModel, net: Net, data: Data) -> tuple[Parameters, Tens
         data: Coadds, B rows of one exposure.
 
     Returns:
-        B x K rows, spectrum by spectrum, and the log evidence of each class, shape (B, K), up to a constant.
+        B x K rows, spectrum by spectrum; the log evidence of each class, shape (B, K), up to a constant; further starts, at
+        other velocities that the classes may well have; and the spectrum of each of those.
     """
-    starts, evidences = [], []
-    for b in range(len(data)):
-        start, evidence = _search_one(model, net, data.flux[b, 0], data.ivar[b, 0])
-        starts.append(start)
-        evidences.append(evidence)
-    fields = zip(*(vars(s).values() for s in starts), strict=True)
-    return Parameters(*(torch.cat(field) for field in fields)), torch.stack(evidences)
+    found = [_search_one(model, net, data.flux[b, 0], data.ivar[b, 0]) for b in range(len(data))]
+    starts, evidences, others = zip(*found, strict=True)
+    owner = torch.cat([torch.full_like(other.label, b) for b, other in enumerate(others)])
+    return Parameters.join(starts), torch.stack(evidences), Parameters.join(others), owner
 
 
-def _search_one(model: SpectrumModel, net: Net, flux: Tensor, ivar: Tensor) -> tuple[Parameters, Tensor]:
+def _search_one(model: SpectrumModel, net: Net, flux: Tensor, ivar: Tensor) -> tuple[Parameters, Tensor, Parameters]:
     classes, some = len(net.mean), _every_second(model, net)
     evidence, solved = _evidence(net, range(classes), some, flux, ivar)
     k, v = divmod(int(evidence.argmax()), len(some))
@@ -143,21 +142,40 @@ def _search_one(model: SpectrumModel, net: Net, flux: Tensor, ivar: Tensor) -> t
     best = evidence.max(1).values
     among = torch.nonzero(best > best.max() - PRUNE).flatten()
     evidence, solved = _evidence(net, among.tolist(), slice(None), flux, weight)
-    knot = evidence.argmax(1)
-    each = torch.arange(len(among), device=flux.device)
-    coefficients = solved.new_zeros(classes, solved.shape[-1])
-    coefficients[among] = solved[each, knot]
-    place = torch.zeros_like(best, dtype=torch.long)
-    place[among] = knot
     total = torch.full_like(best, -torch.inf)
     total[among] = torch.logsumexp(evidence, 1)
-    rest = net.rest_mean + torch.einsum("kr,krn->kn", coefficients[:, :RANK], net.rest_rows)
+    place = torch.zeros_like(best, dtype=torch.long)
+    place[among] = evidence.argmax(1)
+    coefficients = solved.new_zeros(classes, solved.shape[-1])
+    coefficients[among] = solved[torch.arange(len(among), device=flux.device), place[among]]
+    start = _start(model, net, torch.arange(classes, device=flux.device), place, coefficients)
+    row, knot = _other_velocities(model, evidence)
+    other = _start(model, net, among[row], knot, solved[row, knot])
+    return start, (total - total.max()).clamp_min(-2 * PRUNE), other
+
+
+def _start(model: SpectrumModel, net: Net, label: Tensor, knot: Tensor, coefficients: Tensor) -> Parameters:
+    """Starts of classes (n,) at knots (n,), from the coefficients (n, R) of their Gaussians' rows."""
+    rest = net.rest_mean[label] + torch.einsum("kr,krn->kn", coefficients[:, :RANK], net.rest_rows[label])
     level = rest.abs().mean(1, keepdim=True)
     amplitude = ((1 + AMPLITUDE * coefficients[:, RANK]).clamp(0.2, 5.0) * level[:, 0]).log()
     z = model.generator.encode(rest / level)
-    label, none = torch.arange(classes, device=flux.device), z.new_zeros(classes, 1, 0)
-    start = Parameters(z, amplitude, none, label, z.new_zeros(classes, model.rank), net.foreground[place])
-    return start, (total - total.max()).clamp_min(-2 * PRUNE)
+    return Parameters(
+        z, amplitude, z.new_zeros(len(z), 1, 0), label, z.new_zeros(len(z), model.rank), net.foreground[knot]
+    )
+
+
+def _other_velocities(model: SpectrumModel, evidence: Tensor) -> tuple[Tensor, Tensor]:
+    """Classes and knots, (n,) each, of second maxima of the evidence (K, V) along the velocity, those that are high."""
+    reddenings = REDDENINGS if model.nuisance.ebv_sd > 0 else 1
+    by_velocity, knot = evidence.unflatten(1, (-1, reddenings)).max(2)
+    padded = torch.nn.functional.pad(by_velocity, (1, 1), value=-torch.inf)
+    peak = (by_velocity > padded[:, :-2]) & (by_velocity >= padded[:, 2:])
+    peak &= by_velocity > by_velocity.max(1, keepdim=True).values - OTHER
+    peak &= by_velocity > by_velocity.max() - OTHER
+    peak.scatter_(1, by_velocity.argmax(1, keepdim=True), False)  # that is the first
+    row, velocity = torch.nonzero(peak).unbind(1)
+    return row, velocity * reddenings + knot[row, velocity]
 
 
 def _every_second(model: SpectrumModel, net: Net) -> Tensor:

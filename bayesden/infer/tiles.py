@@ -35,21 +35,21 @@ def tile(
     Arguments:
         model: The joint density.
         data: One row.
-        normals: The posterior about the mode of each class, or from earlier tiles.
-        most: Tiles of a class in every round; a round chooses its tiles among the kernels that the last one found heavy.
+        normals: The posterior about each mode.
+        most: Tiles of a mode in every round; a round chooses its tiles among the kernels that the last one found heavy.
         missed: Places that earlier tiles undervalue; the modes that are reached from there are tiles besides the others.
 
     Returns:
         One row for each tile; the evidence of a class is the sum over its rows, if there were no missed places.
     """
-    parts = [normals.take(torch.nonzero(normals.at.label == k).flatten()) for k in normals.at.label.unique().tolist()]
+    parts = [normals.take(slice(i, i + 1)) for i in range(len(normals.log_evidence))]
     for count in most:
         parts = [_tile(model, data, part, count) for part in parts]
     return Normal.join(parts if missed is None else [*parts, _about(model, data, missed)])
 
 
 def _tile(model: SpectrumModel, data: Data, normal: Normal, most: int) -> Normal:
-    """Tiles of one class from the kernels of earlier ones."""
+    """Tiles of one mode from the kernels of earlier ones."""
     dim, white = normal.at.z.shape[1], _whitener(normal)
     places = _places(normal, white, most)
     like = normal.at.take(torch.zeros(len(places), dtype=torch.long, device=places.device))

@@ -80,7 +80,7 @@ def test_velocity_and_class_are_found(moving_model: Callable, draw: Callable) ->
     model.latent_prior.sample(torch.tensor([0, 1, 2, 0, 1, 2]), random)
     torch.randn(6, model.rank, generator=random)
     velocity = model.nuisance.velocity_kms(torch.randn(6, model.foreground, generator=random))
-    start, evidence = search(model, net_of(model), Data.stack(observations))
+    start, evidence, *_ = search(model, net_of(model), Data.stack(observations))
     assert start.z.shape == (18, 2) and evidence.shape == (6, 3) and (evidence.max(1).values == 0).all()
     posteriors = fit_map(model, observations)
     pulls = [
