@@ -143,13 +143,14 @@ def denoise(
     from ..survey import Job, Options, run_survey
 
     check_folder(out)
+    method = _method({"laplace": use_laplace, "svi": use_svi, "mcmc": use_mcmc}, engine)
     job = Job.of(
         model,
         device=device,
-        method=_method({"laplace": use_laplace, "svi": use_svi, "mcmc": use_mcmc}, engine),
+        method=method,
         seed=seed,
         without=without,
-        options=(("samples", samples), ("chains", chains), ("rerun", rerun.value)),
+        options=() if method == "map" else (("samples", samples), ("chains", chains), ("rerun", rerun.value)),
         draws=draws,
         mask_policy=mask_policy.value,
         form=form.value,

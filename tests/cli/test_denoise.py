@@ -193,3 +193,31 @@ def test_an_unknown_option_or_value(bayesden, star, model_file, tmp_path, words,
     assert (ran.status, ran.out) == (2, "")
     assert len(ran.err.splitlines()) == 1 and expected in ran.err
     assert results(tmp_path / "out") == []
+
+
+def test_methods_that_draw(bayesden, star, model_file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = star("star.fits")
+    words = ["denoise", path, "--model", model_file, "--samples", 40, "--chains", 2, "--overwrite"]
+    for flag, method in (("--laplace", "laplace"), ("--mcmc", "ensemble")):
+        ran = bayesden(*words, flag, "--draws", 10, "--out", method)
+        assert ran.status == 0, ran.err
+        post = bd.read_posterior(tmp_path / method / "star.fits")
+        assert post.method == method and post.draws.shape == (10, post.flux.size)
+        assert post.chains.shape == (2, 20)
+        assert (tmp_path / method / "star.nc").exists() == (method == "ensemble")
+    ran = bayesden(*words, "--laplace", "--draws", 0, "--out", "none")
+    post = bd.read_posterior(tmp_path / "none" / "star.fits")
+    assert ran.status == 0 and post.draws is None and post.chains is None
+
+
+def test_methods_exclude_each_other(bayesden, star, model_file):
+    path = star("star.fits")
+    for words, said in (
+        (["--svi", "--mcmc"], "expected one of --map, --laplace, --svi and --mcmc, got --svi and --mcmc"),
+        (["--laplace", "--engine", "nuts"], "expected --mcmc beside it, got --laplace"),
+        (["--mcmc", "--samples", 3, "--chains", 4], "samples: expected at least one for each of the 4 chains, got 3"),
+        (["--mcmc", "--samples", 0], "--samples"),
+    ):
+        ran = bayesden("denoise", path, "--model", model_file, *words)
+        assert ran.status == 2 and said in ran.err, ran.err
