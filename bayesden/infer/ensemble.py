@@ -51,7 +51,7 @@ class Schedule:
     good: float = 0.3
     often: int = 4
     rare: int = 20
-    leaps: int = 6
+    leaps: int = 4
 
 
 def sample_ensemble(

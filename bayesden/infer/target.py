@@ -20,7 +20,7 @@ from .newton import unflatten
 
 __all__ = ["Target", "alike", "as_parameters"]
 
-PIXELS = 2**16  # of all exposures, evaluated together on a CPU: what its cache holds
+PIXELS = 2**17  # of all exposures, evaluated together on a CPU: what its cache holds
 PIXELS_GPU = 2**25
 
 

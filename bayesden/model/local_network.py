@@ -140,9 +140,16 @@ class LocalNetwork(nn.Module):
 
     def inputs(self, seen: Tensor, ivar: Tensor, bad: Tensor, context: Tensor | None = None) -> Tensor:
         """The first layer's inputs, features x pixels: predecessors k = K..1, the error profile, the context if known."""
-        rows = [shift(seen, k) for k in range(self.window, 0, -1)] + self.error_profile(ivar, bad)
-        rows += [] if context is None else context.unbind(1)
-        return torch.stack(rows).flatten(1)
+        known = self._known_inputs(ivar, bad, context)
+        return torch.cat([self._seen_inputs(seen), *known])
+
+    def _seen_inputs(self, seen: Tensor) -> Tensor:
+        return torch.stack([shift(seen, k) for k in range(self.window, 0, -1)]).flatten(1)
+
+    def _known_inputs(self, ivar: Tensor, bad: Tensor, context: Tensor | None) -> list[Tensor]:
+        """Those that do not depend on the residuals: features x pixels, or none."""
+        rows = self.error_profile(ivar, bad) + ([] if context is None else list(context.unbind(1)))
+        return [torch.stack(rows).flatten(1)] if rows else []
 
     def activation(self, x: Tensor) -> Tensor:
         """A smooth sigmoid, so that second-order optimisers behave, or the published ReLU."""
@@ -155,8 +162,11 @@ class LocalNetwork(nn.Module):
     def layers(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Both layers before their activation, and the raw heads; features x pixels, as `x`, whose last may be left out."""
         a1 = torch.addmm(self.first.bias[:, None], self.first.weight[:, : len(x)], x)
+        return a1, *self._later_layers(a1)
+
+    def _later_layers(self, a1: Tensor) -> tuple[Tensor, Tensor]:
         a2 = torch.addmm(self.second.bias[:, None], self.second.weight, self.activation(a1))
-        return a1, a2, torch.addmm(self.heads.bias[:, None], self.heads.weight, self.activation(a2))
+        return a2, torch.addmm(self.heads.bias[:, None], self.heads.weight, self.activation(a2))
 
     def bound(self, raw: Tensor) -> tuple[Tensor, Tensor]:
         """The heads' outputs, mu and alpha, within their bounds."""
@@ -186,14 +196,19 @@ class LocalNetwork(nn.Module):
 
         Arguments:
             white: Residuals as `whiten` gives them, shape :math:`(N, D)`.
-            ivar: Inverse variances, shape :math:`(N, D)`.
-            bad: Not observed, shape :math:`(N, D)`.
-            context: What else is known, shape :math:`(N, C, D)`.
+            ivar: Inverse variances, shape :math:`(M, D)`, of M residuals that N/M runs share: it costs once what they share.
+            bad: Not observed, shape :math:`(M, D)`.
+            context: What else is known, shape :math:`(M, C, D)`.
 
         Returns:
             mu and alpha, each :math:`(N, D)`, in the unit of `white`.
         """
-        raw = self.layers(self.inputs(self.predecessors(white)[0], ivar, bad, context))[-1]
+        weight, count = self.first.weight, self.window
+        a1 = torch.addmm(self.first.bias[:, None], weight[:, :count], self._seen_inputs(self.predecessors(white)[0]))
+        for known in self._known_inputs(ivar, bad, context):
+            shared = weight[:, count : count + len(known)] @ known
+            a1 = (a1.unflatten(1, (-1, shared.shape[1])) + shared.unsqueeze(1)).flatten(1)
+        raw = self._later_layers(a1)[-1]
         mu, alpha = self.bound(raw)
         return self.with_edge(mu.view_as(white), alpha.view_as(white))
 

@@ -231,9 +231,13 @@ class NoiseFlow(nn.Module):
         Returns:
             Shape :math:`(\dots, D)`; exactly 0 where a pixel does not count.
         """
-        shape, (eps, ivar, bad, known) = self._prepare(eps, ivar, mask, context)
-        white, unit = self.network.whiten(eps, ivar, bad)
-        mu, alpha = self.network.conditionals(white, ivar, bad, known)
+        ivar, mask, context = _shared(ivar, mask, context)
+        shape = torch.broadcast_shapes(eps.shape, ivar.shape, mask.shape)
+        _, (_, ivar, bad, known) = self._prepare(eps[: len(ivar)] if len(shape) == 3 else eps, ivar, mask, context)
+        runs = eps.expand(shape).reshape(-1, *ivar.shape)
+        white, unit = self.network.whiten(runs, ivar, bad)
+        flat = white.flatten(0, 1)
+        mu, alpha = (x.view_as(white) for x in self.network.conditionals(flat, ivar, bad, known))
         log_prob = self.log_density((white - mu) * torch.exp(-alpha)) - alpha + unit.log()
         return torch.where(self.counted(bad), log_prob, 0.0).view(shape)
 
@@ -306,6 +310,14 @@ class NoiseFlow(nn.Module):
                 whole[..., here, :] = part
         log_prob, score, xi, weight = (x.view(shape) for x in out[:4])
         return Linearization(log_prob, score, xi, weight, out[4].view(-1, *shape).movedim(0, -1))
+
+
+def _shared(ivar: Tensor, mask: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """One of the rows (B, E, D) where all are views of the same (`Data.expand`)."""
+    given = [x for x in (ivar, mask, context) if x is not None]
+    if ivar.dim() == 3 and len(ivar) > 1 and all(len(x) == len(ivar) and x.stride(0) == 0 for x in given):
+        return ivar[:1], mask[:1], None if context is None else context[:1]
+    return ivar, mask, context
 
 
 def window_maf(size: int, hidden: int = 16, layers: int = 2) -> Flow:
