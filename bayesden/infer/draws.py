@@ -62,7 +62,14 @@ class Flux:
     draws: Tensor | None = None
 
 
-def with_classes(target: Target, b: int, theta: Tensor, stats: Mapping[str, Tensor], random: torch.Generator) -> Draws:
+def with_classes(
+    target: Target,
+    b: int,
+    theta: Tensor,
+    stats: Mapping[str, Tensor],
+    random: torch.Generator,
+    share: Tensor | None = None,
+) -> Draws:
     """Draws of one star's parameters with a class for each, drawn too, and the classes' probabilities.
 
     Arguments:
@@ -71,9 +78,10 @@ def with_classes(target: Target, b: int, theta: Tensor, stats: Mapping[str, Tens
         theta: Its parameters, shape (C, S, n).
         stats: Of the draws.
         random: Source of randomness, on the CPU.
+        share: Responsibilities of the possible classes at the draws, shape (C S, k), if they are known.
     """
     labels = target.stars[b].labels
-    share = shares(target, b, theta.flatten(0, 1))
+    share = shares(target, b, theta.flatten(0, 1)) if share is None else share
     label = labels[torch.multinomial(share.cpu(), 1, generator=random)[:, 0].to(labels.device)]
     probability = share.new_zeros(len(target.model.classes)).index_add(0, labels, share.mean(0))
     return Draws(theta, label.reshape(theta.shape[:2]), probability, stats)

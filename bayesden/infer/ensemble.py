@@ -87,11 +87,14 @@ def sample_ensemble(
 
 @dataclass(frozen=True, eq=False)
 class _Jumps:
-    """Proposals of B stars, T iterations, J jumps, C chains: parameters (B, T, J, C, n); densities (B, T, J, C)."""
+    """Proposals of B stars, T iterations, J jumps, C chains: parameters (B, T, J, C, n), densities (B, T, J, C), and the
+    classes' responsibilities (B, T, J, C, k).
+    """
 
     theta: Tensor
     log_prob: Tensor
     log_q: Tensor
+    share: Tensor
 
 
 class _Run:
@@ -114,15 +117,16 @@ class _Run:
     def sample(self) -> list[Draws]:
         """Run the warm-up, then the chains."""
         jumps, kept = self._propose(), []
-        self.theta = jumps.theta[:, 0, 0].clone()
+        self.theta, self.share = jumps.theta[:, 0, 0].clone(), jumps.share[:, 0, 0].clone()
         self.log_prob, self.log_q = jumps.log_prob[:, 0, 0].clone(), jumps.log_q[:, 0, 0].clone()
         self.energy = torch.full_like(self.log_prob, torch.nan)
         for t in range(self.schedule.warmup + self.each):
             diverged, accepted = self._iterate(t, jumps)
             if t >= self.schedule.warmup:
-                kept.append((self.theta, self.log_prob, accepted, self.energy, diverged))
-        theta, *stats = (torch.stack(parts, 2) for parts in zip(*kept, strict=True))
-        return self._finish(theta, dict(zip(("lp", "acceptance_rate", "energy", "diverging"), stats, strict=True)))
+                kept.append((self.theta, self.share, self.log_prob, accepted, self.energy, diverged))
+        theta, share, *stats = (torch.stack(parts, 2) for parts in zip(*kept, strict=True))
+        names = ("lp", "acceptance_rate", "energy", "diverging")
+        return self._finish(theta, share, dict(zip(names, stats, strict=True)))
 
     def _propose(self) -> _Jumps:
         """All jumps of all chains, with their densities."""
@@ -130,8 +134,8 @@ class _Run:
         count = shape[0] * shape[1] * shape[2]
         theta = torch.stack([q.sample(count, random)[0] for q, random in zip(self.proposals, self.random, strict=True)])
         log_q = torch.stack([q.log_prob(own) for q, own in zip(self.proposals, theta, strict=True)])
-        log_prob, _ = self.target.evaluate(theta)
-        return _Jumps(*(x.unflatten(1, shape) for x in (theta, log_prob, log_q)))
+        log_prob, share = self.target.evaluate(theta)
+        return _Jumps(*(x.unflatten(1, shape) for x in (theta, log_prob, log_q, share)))
 
     def _iterate(self, t: int, jumps: _Jumps) -> tuple[Tensor, Tensor]:
         """One iteration of every chain: whether its walk diverged and the share of its jumps taken, each (B, C)."""
@@ -149,6 +153,7 @@ class _Run:
         gain = (there - there_q) - (self.log_prob - self.log_q)
         taken = self._uniform().log() < gain
         self.theta = torch.where(taken.unsqueeze(-1), jumps.theta[:, t, j], self.theta)
+        self.share = torch.where(taken.unsqueeze(-1), jumps.share[:, t, j], self.share)
         self.log_prob = torch.where(taken, there, self.log_prob)
         self.log_q = torch.where(taken, there_q, self.log_q)
         return taken.double()
@@ -164,6 +169,7 @@ class _Run:
             self.step.update(move.acceptance.mean(1))
         self.theta, self.log_prob, self.energy = move.theta, move.log_prob, move.energy
         self.log_q = torch.stack([q.log_prob(own) for q, own in zip(self.proposals, self.theta, strict=True)])
+        _, self.share = self.target.evaluate(self.theta)
         return move.diverged
 
     def _uniform(self) -> Tensor:
@@ -171,11 +177,12 @@ class _Run:
         rows = [torch.rand(self.chains, generator=random, dtype=torch.double) for random in self.random]
         return torch.stack(rows).to(self.theta.device)
 
-    def _finish(self, theta: Tensor, stats: dict[str, Tensor]) -> list[Draws]:
+    def _finish(self, theta: Tensor, share: Tensor, stats: dict[str, Tensor]) -> list[Draws]:
         """What the chains gave, star by star."""
         draws = []
         for b, random in enumerate(self.random):
             own = {name: values[b] for name, values in stats.items()}
             own["step_size"] = torch.full_like(own["lp"], float(self.step.step(final=True)[b]))
-            draws.append(with_classes(self.target, b, theta[b], own, random))
+            known = share[b, ..., : self.target.counts[b]].flatten(0, 1)
+            draws.append(with_classes(self.target, b, theta[b], own, random, known))
         return draws
