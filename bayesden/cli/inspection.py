@@ -130,11 +130,20 @@ def _show_result(path: Path) -> None:
             "flux unit": post.flux_unit,
             "latents": None if post.latent is None else post.latent.shape[-1],
             "draws": None if post.draws is None else len(post.draws),
+            "chains": _convergence(meta),
             "converged": meta.get("converged"),
             "seed": meta.get("seed"),
         }
     )
     _show_features(post.features)
+
+
+def _convergence(meta: Mapping[str, object]) -> str | None:
+    """What the chains of a method that runs some are worth."""
+    if "r_hat" not in meta:
+        return None
+    worth = f"R-hat {meta['r_hat']:.3f}, effective draws {meta['ess_bulk']:.0f} (tails {meta['ess_tail']:.0f})"
+    return f"{meta['chains']}, {worth}, {meta['divergences']} divergences"
 
 
 def _show_features(features: "tuple[Feature, ...]") -> None:
