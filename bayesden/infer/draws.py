@@ -121,7 +121,7 @@ def flux_of_draws(model: SpectrumModel, star: Located, draws: Draws, random: tor
     unbiased = apart / max(len(flux) - 1, 1) ** 0.5
     sigma = (unbiased.square().sum(0) + error.square().mean(0)).sqrt()
     spread = model.spread[label].square() + (model.nuisance.amplitude_sd * flux / amplitude).square()
-    prior = (amplitude.square() * (spread + model.discrepancy[label].square())).mean(0).sqrt()
+    prior = amplitude.mean() * (spread + model.discrepancy[label].square()).mean(0).sqrt()
     linear = torch.linalg.qr(theta - theta.mean(0)).Q.mT.to(flux.dtype) @ unbiased  # of the flux in the parameters
     noise = torch.randn(flux.shape, generator=random, dtype=flux.dtype).to(flux.device)
     return Flux(mean, sigma, prior, compress(linear), flux + error * noise)
