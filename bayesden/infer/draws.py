@@ -21,6 +21,7 @@ from .target import Target, as_parameters
 __all__ = ["Draws", "Flux", "chains_of", "compress", "flux_of_draws", "named_parameters", "shares", "with_classes"]
 
 ROWS = 64  # spectra that are decoded together
+TOGETHER = 1024  # exposures whose noise is drawn together: pixel after pixel, at one price for few and for many
 RANK = 16  # of the flux's covariance that is kept
 BLOCK = 64  # pixels in a block of the log-likelihood, at most
 PREDICTED = 400  # draws with a prediction and a likelihood for each pixel block, at least
@@ -177,7 +178,7 @@ def _predict(model: SpectrumModel, data: Data, at: Parameters, random: torch.Gen
     device = data.flux.device
     blocks = -(-data.flux.shape[-1] // BLOCK)
     size, likelihood, predictive = -(-data.flux.shape[-1] // blocks), [], []
-    for rows in torch.arange(len(at.z), device=device).split(ROWS):
+    for rows in torch.arange(len(at.z), device=device).split(max(1, TOGETHER // data.flux.shape[1])):
         some, repeated = at.take(rows), data.expand(len(rows))
         mean, _ = model.exposed(repeated, some, model.star(some))
         pixels = model.noise.log_prob(repeated.flux - mean, repeated.ivar, repeated.mask, repeated.context)

@@ -29,7 +29,8 @@ def test_with_no_information_the_posterior_is_the_prior(toy_model: Callable, met
     assert "LOW_INFORMATION" in post.flags
     expected = model.class_prior.log_prob.exp().tolist()
     np.testing.assert_allclose(list(post.class_prob.values()), expected, atol=0.1)
-    assert np.isfinite(post.flux).all() and np.median(post.prior_fraction) > 0.7
+    assert np.isfinite(post.flux).all()
+    assert np.median(post.prior_fraction) > 0.6  # noise alone bounds the amplitude from above
 
 
 @pytest.mark.parametrize("method", METHODS)
