@@ -29,7 +29,6 @@ copyright = "2026, the bayesden developers"
 extensions = ["myst_nb", "sphinx.ext.mathjax", "sphinx_copybutton", "sphinx_design"]
 exclude_patterns = ["_build"]
 nitpicky = True
-suppress_warnings = ["toc.empty_glob"]  # folders of pages that may still be empty
 
 # Pages, and notebooks as MyST text: a change of one is a readable diff, and there is no output to go stale.
 myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "deflist", "dollarmath"]
