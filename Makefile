@@ -63,8 +63,9 @@ $(DOCS_INSTALLED): $(INSTALLED)
 	@$(PIP) --editable '.[docs]'
 	@touch $@
 
-docs: $(DOCS_INSTALLED) ## build the documentation into docs/_build/html
+docs: $(DOCS_INSTALLED) ## build the documentation into docs/_build/html, running its tutorials where they or the code changed
 	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@$(BIN)/python docs/check_links.py docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 clean: ## remove what the commands above made, the environment too

@@ -4,7 +4,10 @@ import hashlib
 import json
 import os
 import sys
+from functools import partialmethod
 from pathlib import Path
+
+from nbclient import NotebookClient
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -21,6 +24,9 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.g
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 # What others' packages announce on import: ArviZ its successor, tqdm that a notebook has no widgets.
 os.environ["PYTHONWARNINGS"] = "ignore::FutureWarning:arviz,ignore:IProgress not found"
+
+# What a shell cell prints arrives in pieces of 100 bytes: they are put together again.
+NotebookClient.__init__ = partialmethod(NotebookClient.__init__, coalesce_streams=True)
 
 project = "bayesden"
 author = "the bayesden developers"
@@ -54,7 +60,6 @@ nb_execution_timeout = 600  # of a cell, s
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_output_stderr = "warn"
-nb_merge_streams = True
 
 html_theme = "pydata_sphinx_theme"
 html_title = "bayesden"

@@ -93,7 +93,8 @@ def summarise(
     if np.median(fraction) > LOW_INFORMATION:
         flags.add("LOW_INFORMATION")
     found = what_is_missing(model, data, fit, local, mean)
-    meta = {**observation.meta, "model": model.card.get("name", ""), "model_sha256": model.card.get("sha256", "")}
+    meta = {**observation.meta, "snr": observation.snr}  # of what was fitted, whatever the file says
+    meta |= {"model": model.card.get("name", ""), "model_sha256": model.card.get("sha256", "")}
     meta |= {"objective": float(fit.objective[0]), "iterations": int(fit.iterations[0])}
     meta |= {"converged": bool(fit.converged[0]), "amplitude": scale * float(at.amplitude.exp()[0])}
     meta |= _foreground(model, likeliest) | found.meta | {"mode_class": model.classes[int(at.label[0])]}

@@ -26,6 +26,7 @@ import torch
 from pyro.distributions import constraints
 from torch import Tensor, nn
 
+from ..errors import ModelError
 from ..spectrum import Grid
 from .agreement import two_armed
 from .class_prior import ClassPrior
@@ -140,6 +141,23 @@ class SpectrumModel(nn.Module):
         model = copy(self)
         model.nuisance = self.nuisance.without(names)
         return model
+
+    def with_noise(self, noise: NoiseFlow) -> "SpectrumModel":
+        """The same model, its other parts shared, with the noise of other exposures.
+
+        Arguments:
+            noise: On as many pixels, such as `load_part("noise", ...)` reads from a file of `bayesden fit-noise`.
+
+        Raises:
+            ModelError: if it has another number of pixels.
+        """
+        if noise.size != self.grid.size:
+            raise ModelError(f"noise: expected {self.grid.size} pixels as the model has, got {noise.size}")
+        card = {key: value for key, value in self.card.items() if key not in ("name", "sha256", "calibration")}
+        parts = {"class_prior": self.class_prior, "generator": self.generator, "latent_prior": self.latent_prior}
+        parts |= {"nuisance": self.nuisance, "frame": self.frame, "factors": self.factors if self.rank else None}
+        values = {"discrepancy": self.discrepancy, "spread": self.spread, "volume": self.volume}
+        return SpectrumModel(self.grid, noise=noise, card=card, **parts, **values).eval()
 
     @property
     def foreground(self) -> int:

@@ -13,6 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import norm
 
+from .style import ShownFigure
+
 __all__ = ["plot_calibration"]
 
 FOUND, WRONG, EACH, SHADE, TEXT = "#0072B2", "#D55E00", "#8C8C8C", "#E4ECF2", "#222222"
@@ -40,7 +42,7 @@ def plot_calibration(card: Mapping) -> Figure:
         A figure that belongs to no window; `save_figure` writes it.
     """
     engines = card["engines"]
-    figure = Figure(figsize=(15, 0.9 + 3.5 * len(engines)), dpi=130, facecolor="white", layout="constrained")
+    figure = ShownFigure(figsize=(15, 0.9 + 3.5 * len(engines)), dpi=130, facecolor="white", layout="constrained")
     axes = figure.subplots(len(engines), 4, squeeze=False, sharey=True)
     for row, (method, engine) in zip(axes, engines.items(), strict=True):
         for axis, test in zip(row, TITLES, strict=True):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..simulation.instruments.pfs_mr import PfsMr
 from ..simulation.simulator import Simulation
+from .style import ShownFigure
 
 __all__ = ["Comparison", "compare", "flat_spectrum", "plot_comparison", "plot_simulation"]
 
@@ -60,7 +61,7 @@ def plot_comparison(typical: Comparison, every: Comparison) -> Figure:
         typical: One condition.
         every: All conditions.
     """
-    figure = Figure(figsize=(11, 10.5), layout="constrained")
+    figure = ShownFigure(figsize=(11, 10.5), layout="constrained")
     axes = figure.subplots(4, 2, width_ratios=(1.9, 1))
     for row, name in enumerate(("conversion", "variance", "snr")):
         for axis, limits in zip(axes[row], (None, ZOOM_NM), strict=True):
@@ -104,7 +105,7 @@ def plot_simulation(simulation: Simulation, *, zoom_A: tuple[float, float]) -> F
         zoom_A: What the column on the right shows, Å.
     """
     wavelength = simulation.wavelength.cpu().numpy()
-    figure = Figure(figsize=(11, 1 + 1.9 * len(simulation)), layout="constrained")
+    figure = ShownFigure(figsize=(11, 1 + 1.9 * len(simulation)), layout="constrained")
     axes = figure.subplots(len(simulation), 2, width_ratios=(1.9, 1), squeeze=False)
     for row, pair in enumerate(axes):
         mask = simulation.mask[row, 0].cpu().numpy()

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 
 from ..train.noise import ScaleProfile
+from .style import ShownFigure
 
 __all__ = ["plot_noise_scale"]
 
@@ -22,18 +23,14 @@ def plot_noise_scale(profiles: Mapping[str, ScaleProfile], title: str = "") -> F
     Returns:
         A figure that belongs to no window; `save_figure` writes it.
     """
-    fig = Figure(figsize=(9, 4.5), dpi=130, facecolor="white")
+    fig = ShownFigure(figsize=(9, 4.5), dpi=130, facecolor="white")
     ax = fig.add_subplot()
     fig.subplots_adjust(left=0.09, right=0.98, bottom=0.13, top=0.9)
     ax.axhline(1.0, color="#222222", lw=0.8, ls="--")
     for arm, profile in profiles.items():
         style = {"color": COLOURS[arm], "marker": "o", "ms": 4}
-        ax.plot(
-            profile.wavelength, profile.scale, lw=1.6, label=f"{NAMES[arm]}: flow, given the pixels before", **style
-        )
-        ax.plot(
-            profile.wavelength, profile.scatter, lw=0.8, ls=":", mfc="white", label="its residuals' scatter", **style
-        )
+        ax.plot(profile.wavelength, profile.scale, lw=1.6, label=f"{NAMES[arm]}: flow", **style)
+        ax.plot(profile.wavelength, profile.scatter, lw=0.8, ls=":", mfc="white", label="its residuals", **style)
     ax.set_xlabel("vacuum wavelength  [Å]", fontsize=12)
     ax.set_ylabel("noise / pipeline's error", fontsize=12)
     ax.set_ylim(0, None)

@@ -29,6 +29,7 @@ from .style import (
     TEXT,
     WARNING,
     WARNING_TEXT,
+    ShownFigure,
     mark_beyond,
     pretty_unit,
     shade_gaps,
@@ -77,7 +78,7 @@ def plot_posterior(posterior: Posterior, *, lines: bool = True, zoom: Zoom | Non
     """
     view = View.of(posterior, zoom)
     heights = [3.1, *([1.0] * (2 if view.z.shape[0] > 1 else 1)), *([0.5] if _has_any(view.prior_fraction) else [])]
-    fig = Figure(figsize=(15, 9.5), dpi=130, facecolor="white")
+    fig = ShownFigure(figsize=(15, 9.5), dpi=130, facecolor="white")
     grid = fig.add_gridspec(len(heights), 2, height_ratios=heights, width_ratios=[1, 0.14], hspace=0.07, wspace=0.02)
     fig.subplots_adjust(left=0.055, right=0.985, bottom=0.065, top=0.87)
     panels = [fig.add_subplot(grid[0, 0])]

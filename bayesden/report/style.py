@@ -1,5 +1,6 @@
 """What the figures share: colours that every reader tells apart, sizes of a printed page, axes and their annotations."""
 
+import io
 import re
 
 import numpy as np
@@ -28,6 +29,7 @@ __all__ = [
     "TEXT_SIZE",
     "WARNING",
     "WARNING_TEXT",
+    "ShownFigure",
     "dress",
     "mark_beyond",
     "paper_figure",
@@ -43,12 +45,22 @@ PATCH = {"facecolor": "white", "alpha": 0.85, "edgecolor": "none", "pad": 1.5}
 
 COLUMN, PAGE = 3.5, 7.1  # widths of a journal's column and page, inches
 TEXT_SIZE, SMALL = 8.0, 7.0  # points
+SCREEN = 120  # dots per inch in a notebook
 MARGINS = {"w_pad": 0.03, "h_pad": 0.03, "wspace": 0.02, "hspace": 0.02}
+
+
+class ShownFigure(Figure):
+    """A figure that belongs to no window, and that a notebook shows as a cell's value whether pyplot is imported or not."""
+
+    def _repr_png_(self) -> bytes:
+        picture = io.BytesIO()
+        self.savefig(picture, format="png", dpi=SCREEN)
+        return picture.getvalue()
 
 
 def paper_figure(width: float, height: float, title: str) -> Figure:
     """An empty figure that is printed at its own size, inches, with a title that is text and not mathematics."""
-    fig = Figure(figsize=(width, height), dpi=200, facecolor="white", layout="constrained")
+    fig = ShownFigure(figsize=(width, height), dpi=200, facecolor="white", layout="constrained")
     fig.get_layout_engine().set(**MARGINS)
     title = title if len(title) <= 80 else f"{title[:38]} … {title[-38:]}"
     fig.suptitle(title, x=0.01, ha="left", fontsize=TEXT_SIZE, fontweight="bold", color=TEXT, parse_math=False)

@@ -178,3 +178,9 @@ def test_what_cannot_be_done_is_refused(toy_model: Callable, draw: Callable) -> 
     far = Observation(np.linspace(100, 200, 50), np.ones(50), np.ones(50), name="far")
     with pytest.raises(InputError, match="far"):
         denoise([obs, far], model)
+
+
+def test_the_signal_to_noise_ratio_is_that_of_what_was_fitted(toy_model: Callable, draw: Callable) -> None:
+    model = toy_model()
+    obs = replace(draw(model, [0], exposures=2)[0], meta={"snr": 99.0})  # a survey's, of its own coadd
+    assert denoise(obs, model).meta["snr"] == obs.snr != 99.0

@@ -9,7 +9,7 @@ import pytest
 import torch
 from pyro import poutine
 
-from bayesden.errors import InputError
+from bayesden.errors import InputError, ModelError
 from bayesden.model.data import Data
 from bayesden.model.joint import Parameters, SpectrumModel
 from bayesden.model.noise_context import CHANNELS
@@ -287,3 +287,18 @@ def test_grids_that_differ_are_refused(toy_model: Callable, draw: Callable) -> N
     other = replace(obs, wavelength=Grid.uniform(4000, 8999, 64).wavelength, name="other")
     with pytest.raises(InputError, match="other: expected the wavelength grid of star-0"):
         Data.stack([obs, other])
+
+
+def test_another_noise_changes_the_noise_alone(moving_model: Callable, draw: Callable) -> None:
+    model = moving_model()
+    model.card = {"name": "toy", "sha256": "0" * 64, "licence": "free", "calibration": {}}
+    noise = NoiseFlow(**model.noise.config)
+    other = model.with_noise(noise)
+    assert other.noise is noise is not model.noise and other.card == {"licence": "free"}
+    data = Data.stack(draw(model, [0, 1]))
+    at = point(model, data)
+    torch.testing.assert_close(other.star(at), model.star(at), rtol=0, atol=0)
+    torch.testing.assert_close(other.log_prior(data, at), model.log_prior(data, at), rtol=0, atol=0)
+    assert not torch.equal(other.log_likelihood(data, at), model.log_likelihood(data, at))
+    with pytest.raises(ModelError, match=f"expected {model.grid.size} pixels"):
+        model.with_noise(NoiseFlow(**{**model.noise.config, "size": model.grid.size + 1}))

@@ -178,3 +178,8 @@ def test_lines_that_the_model_lacks_are_named_and_their_labels_do_not_meet(n_exp
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
     assert all(panel.bbox.x0 <= box.x0 and box.x1 <= panel.bbox.x1 for box in boxes)
     assert "8.0 σ" not in words(plot_posterior(make(n_exposures, features=tuple(features)), zoom=(4000, 5000)))
+
+
+def test_a_notebook_shows_a_figure_without_pyplot() -> None:
+    fig = plot_posterior(make(2))
+    assert isinstance(fig, Figure) and fig._repr_png_().startswith(b"\x89PNG\r\n")
