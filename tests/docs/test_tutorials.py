@@ -14,7 +14,7 @@ from bayesden.cli.app import app
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs/tutorials"
 TUTORIALS = sorted(path for path in FOLDER.glob("*.md") if path.stem != "index")
-WIDTH = 100  # characters that a page shows without scrolling
+WIDTH = 110  # characters that a page shows without scrolling
 CELL = re.compile(r"^```\{code-cell\} ipython3\n(.*?)^```$", re.M | re.S)
 
 
