@@ -101,11 +101,16 @@ def to_inference_data(post: Posterior) -> "InferenceData":
     Arguments:
         post: From a method that draws, such as 'ensemble'.
 
+    Returns:
+        ArviZ's container; wavelengths in Å, flux in the posterior's `flux_unit`, velocity in km/s, E(B-V) in mag.
+
     Raises:
         InputError: if the posterior has no chains, or ArviZ is not installed.
 
     Example:
-        >>> idata = to_inference_data(post)  # doctest: +SKIP
+        >>> idata = bd.to_inference_data(post)
+        >>> dict(idata.posterior.sizes)["chain"], idata.posterior.velocity_kms.shape
+        (4, (4, 50))
     """
     az, chains = _arviz(), post.chains
     if chains is None:
@@ -172,6 +177,9 @@ def write_netcdf(post: Posterior, path: str | Path, *, overwrite: bool = False) 
     Raises:
         InputError: as in `to_inference_data`.
         OutputError: if the file exists or its folder cannot be written.
+
+    Example:
+        >>> bd.write_netcdf(post, "chains.nc")
     """
     data = to_inference_data(post)
     with replace_file(Path(path), overwrite=overwrite) as place:
@@ -193,6 +201,10 @@ def loo_pit(post: Posterior) -> NDArray:
 
     Raises:
         InputError: if there are no chains, or no predictions in them.
+
+    Example:
+        >>> bd.loo_pit(post).shape
+        (4, 2048)
     """
     az, chains = _arviz(), post.chains
     if chains is None or chains.predictive is None or chains.log_likelihood is None:
