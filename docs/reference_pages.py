@@ -6,23 +6,22 @@ list of its arguments and options as the help page names and describes them.
 
 import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from numpy.typing import ArrayLike, NDArray
-from sphinx.application import Sphinx
-from sphinx.util.typing import stringify_annotation
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from bayesden.cli.app import app as program
 
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
 __all__ = ["command_page", "commands", "setup"]
 
 MARK = "<!-- commands -->"
 NAME = "bayesden"
-SHORT = {  # what NumPy's aliases stand for is half a page
-    **{stringify_annotation(kind, "smart"): name for kind, name in ((NDArray, "NDArray"), (ArrayLike, "ArrayLike"))},
-    "<factory>": "{}",
-}
+SHORT = {"NDArray": NDArray, "ArrayLike": ArrayLike}  # what these stand for is half a page
 
 
 def commands() -> dict[str, TyperCommand]:
@@ -78,19 +77,21 @@ def _escape(text: str) -> str:
     return re.sub(r"(?<![\w-])--[a-z][a-z-]*", lambda found: _code(found[0]), text)
 
 
-def _insert(app: Sphinx, page: str, source: list[str]) -> None:
+def _insert(app: "Sphinx", page: str, source: list[str]) -> None:
     if MARK in source[0]:
         source[0] = source[0].replace(MARK, command_page())
 
 
-def _shorten(app: Sphinx, what: str, name: str, obj: object, options: object, signature: str, returns: str) -> tuple:
-    texts = [signature or "", returns or ""]
-    for long, short in SHORT.items():
-        texts = [text.replace(long, short) for text in texts]
+def _shorten(app: "Sphinx", what: str, name: str, obj: object, options: object, signature: str, returns: str) -> tuple:
+    from sphinx.util.typing import stringify_annotation
+
+    texts = [(text or "").replace("<factory>", "{}") for text in (signature, returns)]
+    for short, kind in SHORT.items():
+        texts = [text.replace(stringify_annotation(kind, "smart"), short) for text in texts]
     return tuple(text or None for text in texts)
 
 
-def setup(app: Sphinx) -> dict[str, bool]:
+def setup(app: "Sphinx") -> dict[str, bool]:
     """Called by Sphinx."""
     app.connect("source-read", _insert)
     app.connect("autodoc-process-signature", _shorten)
