@@ -1,8 +1,8 @@
 """What the pages tell a reader to type: Python is run, commands are parsed by the program, and run where a page says so.
 
-Blocks of a page run in order in one namespace and one folder, which has the example spectrum (also under the names that pages
-give to a reader's own), results in `out`, and a noise flow. A comment before a block (MyST: `% ...`, README: `<!-- ... -->`) says what else
-holds: `not run: REASON`, or for shell `run`.
+Blocks of a page run in order in one namespace and one folder, which has the example spectrum (also under the names that
+pages give to a reader's own), results in `out`, and a noise flow. A comment before a block (MyST: `% ...`, README:
+`<!-- ... -->`) says what else holds: `not run: REASON`, or for shell `run`.
 """
 
 import argparse
@@ -118,6 +118,7 @@ def runs(page: Path) -> list[Block]:
 
 
 @pytest.mark.filterwarnings("ignore:Passing a dict or None as alias_mapping")  # ArviZ 0.23 with Matplotlib 3.11
+@pytest.mark.filterwarnings("ignore:Estimated shape parameter of Pareto")  # of a few draws
 @pytest.mark.parametrize("page", [p for p in PAGES if runs(p)], ids=lambda p: str(p.relative_to(ROOT)))
 def test_page_runs(page: Path, staged: Path) -> None:
     names: dict[str, object] = {"__name__": "page"}
