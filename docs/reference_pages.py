@@ -93,6 +93,7 @@ def _shorten(app: "Sphinx", what: str, name: str, obj: object, options: object, 
 
 def setup(app: "Sphinx") -> dict[str, bool]:
     """Called by Sphinx."""
+    app.setup_extension("sphinx.ext.autodoc")
     app.connect("source-read", _insert)
     app.connect("autodoc-process-signature", _shorten)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

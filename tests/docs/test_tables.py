@@ -57,15 +57,15 @@ def test_extras() -> None:
 
 
 def test_every_dependency_has_its_reason() -> None:
-    assert {row[0].strip("`") for row in rows(DESIGN, "| package | for |")} == REQUIRED
+    assert {row[0].strip("`") for row in rows(DESIGN, "| package | for, ")} == REQUIRED
     assert {(row[0].strip("`"), row[1].strip("`")) for row in rows(DESIGN, "| package | extra |")} == OPTIONAL
 
 
 @pytest.mark.parametrize(
     "name, places",
     [
-        (row[0].strip("`"), row[-2])
-        for head in ("| package | for |", "| package | extra |")
+        (row[0].strip("`"), row[-1])
+        for head in ("| package | for, ", "| package | extra |")
         for row in rows(DESIGN, head)
     ],
 )
