@@ -79,3 +79,17 @@ def test_dependency_is_met_where_it_says(name: str, places: str) -> None:
 def test_importers_are_found() -> None:
     assert importers("arviz") == ["io/inference_data.py"]
     assert "model/joint.py" in importers("pyro")
+
+
+MEASURED = ("baselines", "benchmarks", "calibration", "claims", "quality")
+COMMAND = re.compile(
+    r"make (bench|statistical|test|demo)|bayesden [a-z-]+ |python -m baselines|The two commands at the top"
+)
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_measured_numbers_have_their_command(name: str) -> None:
+    text = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+    for section in re.split(r"^(?=##? )", text, flags=re.MULTILINE):
+        rows = re.findall(r"^\|.*[\d.]+(?:e-?\d+)? (?:%|\|).*$|^```\{include\}", section, re.MULTILINE)
+        assert not rows or COMMAND.search(section), f"{name}: {section.splitlines()[0]}: {rows[0]}"
