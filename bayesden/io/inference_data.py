@@ -20,6 +20,7 @@ from .files import replace_file
 
 if TYPE_CHECKING:
     from arviz import InferenceData
+    from xarray import Dataset
 
 __all__ = ["Convergence", "Diagnostics", "convergence", "diagnose", "loo_pit", "to_inference_data", "write_netcdf"]
 
@@ -29,6 +30,7 @@ DIMS = {  # names of what stands beside chain and draw
     "tilt": ["order"],
     "calibration": ["exposure", "term"],
 }
+UNITS = {"wavelength": "Angstrom", "velocity_kms": "km/s", "ebv": "mag"}
 
 
 class Diagnostics(NamedTuple):
@@ -132,7 +134,16 @@ def to_inference_data(post: Posterior) -> "InferenceData":
         data.posterior_predictive = _thinned(data.posterior_predictive, chains.thin)
     if chains.log_likelihood is not None:
         data.add_groups(log_likelihood=_likelihood(az, post))
+    for group in data.groups():
+        _name_units(data[group], "nat" if group == "log_likelihood" else post.flux_unit)
     return data
+
+
+def _name_units(dataset: "Dataset", unit: str) -> None:
+    """Units as xarray's plots and other readers of netCDF look for them; `unit` is that of what was or could be observed."""
+    for name, text in {**UNITS, "flux": unit, "y": unit}.items():
+        if text and name in dataset.variables:
+            dataset[name].attrs["units"] = text
 
 
 def _attributes(post: Posterior) -> dict[str, str | float]:
