@@ -16,14 +16,19 @@ class Chains:
 
     Arguments:
         parameters: Arrays of shape :math:`(C, S, \dots)`: `z`, `detail`, `log_amplitude`, `tilt`, `calibration`,
-            `velocity_kms`, `ebv`, as far as the model has them, and `class_index`.
+            `velocity_kms` (km/s), `ebv` (mag), as far as the model has them, and `class_index`.
         stats: What the sampler says of each draw, shape :math:`(C, S)`: `lp`, the log joint density up to a constant, and
             for chains of a Markov process `acceptance_rate`, `energy`, `diverging`, `step_size`.
-        log_likelihood: Of N blocks of ceil(D/N) pixels, shape :math:`(C, S', E, N)`, of every n-th draw; None if it was not
-            asked for.
+        log_likelihood: In nats, of N blocks of ceil(D/N) pixels, shape :math:`(C, S', E, N)`, of every n-th draw; None if it
+            was not asked for.
         predictive: Exposures of the same star with new noise, shape :math:`(C, S', E, D)`, in the flux unit.
         thin: That n: every n-th draw has a likelihood and a prediction.
         independent: Whether the draws are independent, so that there is no convergence to speak of.
+
+    Example:
+        >>> chains = Chains({"velocity_kms": np.zeros((4, 500)), "z": np.zeros((4, 500, 8))})
+        >>> chains.shape
+        (4, 500)
     """
 
     parameters: Mapping[str, NDArray]
@@ -47,7 +52,11 @@ class Chains:
         return next(iter(self.parameters.values())).shape[:2]
 
     def thinned(self, count: int) -> "Chains":
-        """The same with likelihoods and predictions of at most that many draws, or one a chain; parameters are kept."""
+        """The same with likelihoods and predictions of fewer draws; parameters are kept.
+
+        Arguments:
+            count: Of how many draws at most, or one a chain.
+        """
         if self.predictive is None and self.log_likelihood is None:
             return self
         known = self.predictive if self.log_likelihood is None else self.log_likelihood

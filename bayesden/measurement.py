@@ -20,7 +20,13 @@ class Measurement:
     r"""The posterior of one quantity, or of several.
 
     Arguments:
-        draws: Shape :math:`(S, \dots)`.
+        draws: Shape :math:`(S, \dots)`, in any unit.
+
+    Example:
+        >>> velocity = Measurement(np.random.default_rng(0).normal(-20.0, 5.0, 1000))
+        >>> velocity
+        -20.24 ± 4.9
+        >>> low, high = velocity.interval(0.9)
     """
 
     draws: NDArray
@@ -36,11 +42,18 @@ class Measurement:
         return self.draws.std(0, ddof=1)
 
     def quantile(self, probability: float) -> NDArray:
-        """Quantile, for a probability between 0 and 1."""
+        """Quantile of the draws.
+
+        Arguments:
+            probability: Between 0 and 1.
+        """
         return np.quantile(self.draws, probability, axis=0)
 
     def interval(self, probability: float = 0.68) -> tuple[NDArray, NDArray]:
-        """Ends of the central interval with that probability.
+        """Ends of the central interval.
+
+        Arguments:
+            probability: That it holds, between 0 and 1, exclusive.
 
         Raises:
             InputError: if the probability is not between 0 and 1.
@@ -68,6 +81,9 @@ def equivalent_width(
         wavelength: Of the flux, shape :math:`(D,)`, Å.
         line: First and last wavelength of the line, Å.
         continuum: First and last wavelength of each window, two or more, Å.
+
+    Returns:
+        From a flux, shape :math:`(D,)`, to a number of Å; what `Posterior.measure` takes.
 
     Raises:
         InputError: if a window holds fewer than two pixels, or there is one window only.
@@ -98,6 +114,9 @@ def colour(wavelength: ArrayLike, blue: tuple[float, float], red: tuple[float, f
     Arguments:
         wavelength: Of the flux, shape :math:`(D,)`, Å.
         blue, red: First and last wavelength of the bands, Å.
+
+    Returns:
+        From a flux, shape :math:`(D,)`, to a number of mag, NaN where the ratio is not positive.
 
     Raises:
         InputError: if a band holds fewer than two pixels.

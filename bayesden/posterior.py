@@ -39,6 +39,10 @@ class Feature:
         kind: 'absorption' or 'emission'.
         near: What is known to be there: a stellar line, a line of the night sky, a band of the Earth's air; or ''.
         terrestrial: Whether that is of the night sky or the air, so that the line is hardly the star's.
+
+    Example:
+        >>> [line.wavelength_A for line in post.features if not line.terrestrial]
+        []
     """
 
     wavelength_A: float
@@ -76,6 +80,13 @@ class Posterior:
         name: The object's name.
         flux_unit: Unit of the flux, as FITS writes it.
         meta: Further facts (strings and numbers): objective, iterations, amplitude, model, seed, input file, ...
+
+    Raises:
+        InputError: if a shape is not that of `wavelength`, or a flag is not one of `FLAGS`.
+
+    Example:
+        >>> post.flux.shape, post.residual_z.shape, post.best_class, sorted(post.flags)
+        ((2048,), (4, 2048), 'K', [])
     """
 
     wavelength: NDArray
@@ -181,23 +192,31 @@ class Posterior:
         """The posterior of a function of the flux.
 
         Arguments:
-            function: From a flux vector, shape :math:`(D,)`, to a number or an array; `equivalent_width` and `colour` make
-                such functions.
+            function: From a flux vector, shape :math:`(D,)`, in `flux_unit`, to a number or an array; `equivalent_width` and
+                `colour` make such functions.
             count: Draws to use, where the posterior has none of its own: it has normal ones made then.
             seed: Their seed.
+
+        Returns:
+            What the function gives, with mean, standard deviation and intervals.
 
         Raises:
             InputError: if the method gives no uncertainty.
 
         Example:
-            >>> post.measure(lambda flux: flux.mean())  # doctest: +SKIP
-            1.013 ± 0.0021
+            >>> halpha = bd.equivalent_width(post.wavelength, (6545, 6585), ((6480, 6530), (6600, 6650)))
+            >>> post.measure(halpha)  # Å
+            0.8... ± 0.1...
         """
         draws = self.sample(count, seed) if self.draws is None else self.draws
         return Measurement(np.array([function(draw) for draw in draws]))
 
     def thinned(self, count: int) -> "Posterior":
-        """The same with at most that many draws of the flux, evenly spaced, and predictions of as many; with 0 none at all."""
+        """The same with fewer draws of the flux, evenly spaced, and predictions of as many.
+
+        Arguments:
+            count: How many at most; with 0 there are no chains either.
+        """
         if not count:
             return replace(self, draws=None, chains=None)
         draws = self.draws

@@ -73,7 +73,12 @@ class Grid:
 
     @classmethod
     def uniform(cls, start_A: float = 4000.0, stop_A: float = 9000.0, size: int = 2048) -> "Grid":
-        """A uniform grid; the default is that of Kang et al. (2021), section 2."""
+        """A uniform grid; the default is that of Kang et al. (2021), section 2.
+
+        Arguments:
+            start_A, stop_A: Centres of the first and the last pixel, vacuum Å.
+            size: Number of pixels D.
+        """
         return cls(np.linspace(start_A, stop_A, size))
 
     @property
@@ -103,6 +108,10 @@ class Exposure:
     Arguments:
         name: The exposure's number, as the survey writes it.
         arms: The names of the spectra that were joined, such as ``("b1-00131838", "r1-00131838")``.
+
+    Example:
+        >>> [exposure.name for exposure in obs.exposures]
+        ['00100001', '00100002', '00100003', '00100004']
     """
 
     name: str
@@ -226,7 +235,11 @@ class Observation:
         return flux, ivar
 
     def select(self, exposures: slice | list[int]) -> "Observation":
-        """The same star with only some of its exposures."""
+        """The same star with only some of its exposures.
+
+        Arguments:
+            exposures: Which, by number from 0.
+        """
         index = np.arange(self.n_exposures)[exposures]
         return replace(
             self,

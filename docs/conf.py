@@ -73,3 +73,13 @@ html_theme_options = {
 }
 html_sidebars = {"index": [], "install": []}  # pages without siblings
 html_show_sourcelink = False
+
+# --- Reference: Python from docstrings, commands from the program ---
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+extensions += ["reference_pages", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+default_role = "code"  # docstrings write `name` as Markdown does
+napoleon_numpy_docstring = False
+python_maximum_signature_line_length = 88
+nitpick_ignore_regex = [("py:.*", ".*")]  # annotations name NumPy, PyTorch, Matplotlib: no pages of theirs at hand

@@ -20,6 +20,7 @@ from .files import replace_file
 
 if TYPE_CHECKING:
     from arviz import InferenceData
+    from xarray import Dataset
 
 __all__ = ["Convergence", "Diagnostics", "convergence", "diagnose", "loo_pit", "to_inference_data", "write_netcdf"]
 
@@ -29,6 +30,7 @@ DIMS = {  # names of what stands beside chain and draw
     "tilt": ["order"],
     "calibration": ["exposure", "term"],
 }
+UNITS = {"wavelength": "Angstrom", "velocity_kms": "km/s", "ebv": "mag"}
 
 
 class Diagnostics(NamedTuple):
@@ -101,11 +103,16 @@ def to_inference_data(post: Posterior) -> "InferenceData":
     Arguments:
         post: From a method that draws, such as 'ensemble'.
 
+    Returns:
+        ArviZ's container; wavelengths in Å, flux in the posterior's `flux_unit`, velocity in km/s, E(B-V) in mag.
+
     Raises:
         InputError: if the posterior has no chains, or ArviZ is not installed.
 
     Example:
-        >>> idata = to_inference_data(post)  # doctest: +SKIP
+        >>> idata = bd.to_inference_data(post)
+        >>> dict(idata.posterior.sizes)["chain"], idata.posterior.velocity_kms.shape
+        (4, (4, 50))
     """
     az, chains = _arviz(), post.chains
     if chains is None:
@@ -127,7 +134,16 @@ def to_inference_data(post: Posterior) -> "InferenceData":
         data.posterior_predictive = _thinned(data.posterior_predictive, chains.thin)
     if chains.log_likelihood is not None:
         data.add_groups(log_likelihood=_likelihood(az, post))
+    for group in data.groups():
+        _name_units(data[group], "nat" if group == "log_likelihood" else post.flux_unit)
     return data
+
+
+def _name_units(dataset: "Dataset", unit: str) -> None:
+    """Units as xarray's plots and other readers of netCDF look for them; `unit` is that of what was or could be observed."""
+    for name, text in {**UNITS, "flux": unit, "y": unit}.items():
+        if text and name in dataset.variables:
+            dataset[name].attrs["units"] = text
 
 
 def _attributes(post: Posterior) -> dict[str, str | float]:
@@ -172,6 +188,9 @@ def write_netcdf(post: Posterior, path: str | Path, *, overwrite: bool = False) 
     Raises:
         InputError: as in `to_inference_data`.
         OutputError: if the file exists or its folder cannot be written.
+
+    Example:
+        >>> bd.write_netcdf(post, "chains.nc")
     """
     data = to_inference_data(post)
     with replace_file(Path(path), overwrite=overwrite) as place:
@@ -193,6 +212,10 @@ def loo_pit(post: Posterior) -> NDArray:
 
     Raises:
         InputError: if there are no chains, or no predictions in them.
+
+    Example:
+        >>> bd.loo_pit(post).shape
+        (4, 2048)
     """
     az, chains = _arviz(), post.chains
     if chains is None or chains.predictive is None or chains.log_likelihood is None:

@@ -35,7 +35,9 @@ def read(
         InputError: naming the file, what was expected and what came.
 
     Example:
-        >>> obs = read("spec-4961-55719-0378.fits")  # doctest: +SKIP
+        >>> obs = bd.read("spec-4961-55719-0378.fits")
+        >>> obs.flux.shape, obs.flux_unit
+        ((4, 2048), '1E-17 erg/cm^2/s/Ang')
     """
     if isinstance(path, str | PathLike):
         return read_sdss(path, grid=grid, mask_policy=mask_policy)

@@ -44,7 +44,7 @@ def write_posteriors(posts: Sequence[Posterior], path: str | Path, *, overwrite:
         OutputError: if their grids, latents or classes differ, there are none, or the file cannot be written.
 
     Example:
-        >>> write_posteriors(posts, "night.fits")  # doctest: +SKIP
+        >>> write_posteriors([post, post], "night.fits")
     """
     path, content = Path(path), BytesIO()
     _check(posts, path)
@@ -59,8 +59,19 @@ def write_posteriors(posts: Sequence[Posterior], path: str | Path, *, overwrite:
 def read_posteriors(path: str | Path) -> list[Posterior]:
     """Read what `write_posteriors` wrote: every field with its type, shape and bits.
 
+    Arguments:
+        path: The file.
+
+    Returns:
+        The posteriors in the order in which they were written.
+
     Raises:
         InputError: if the file is not a sound table of results, or of another format version.
+
+    Example:
+        >>> write_posteriors([post, post], "night.fits", overwrite=True)
+        >>> [other.name for other in read_posteriors("night.fits")]
+        ['example-spec', 'example-spec']
     """
     path = Path(path)
     with open_fits(path) as (hdus, _):

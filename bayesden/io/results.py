@@ -87,7 +87,7 @@ def write_posterior(post: Posterior, path: str | Path, *, overwrite: bool = Fals
         OutputError: if the file exists, its folder cannot be written, or the posterior holds what FITS and JSON cannot.
 
     Example:
-        >>> write_posterior(post, "out.fits")  # doctest: +SKIP
+        >>> bd.write_posterior(post, "out.fits")
     """
     path, content = Path(path), BytesIO()
     hdus = [_primary(post), _spectrum(post), *_images(post, path)]
@@ -108,8 +108,16 @@ def read_posterior(path: str | Path) -> Posterior:
     Arguments:
         path: The file.
 
+    Returns:
+        A posterior with the same arrays, types and facts.
+
     Raises:
         InputError: if the file is not a sound result file, or of another format version.
+
+    Example:
+        >>> bd.write_posterior(post, "out.fits", overwrite=True)
+        >>> np.array_equal(bd.read_posterior("out.fits").flux, post.flux)
+        True
     """
     path = Path(path)
     with open_fits(path) as (hdus, _):

@@ -86,13 +86,19 @@ class SpectrumModel(nn.Module):
         latent_prior: :math:`p(z \mid C)`.
         noise: :math:`p(\epsilon)`.
         nuisance: Priors of amplitude and calibration.
-        discrepancy: Standard deviation of :math:`s - G(E(s))` over held-out spectra, by class, shape :math:`(K, D)`.
-        spread: Standard deviation of the prior's flux, by class, shape :math:`(K, D)`.
+        discrepancy: Standard deviation of :math:`s - G(E(s))` over held-out spectra, by class, shape :math:`(K, D)`, in the
+            unit in which mean \|flux\| is 1.
+        spread: Standard deviation of the prior's flux, by class, shape :math:`(K, D)`, same unit.
         frame: From the generator's rest frame to the pixels; by default the generator lives on the pixels.
-        factors: :math:`W_C` by class, shape :math:`(K, R, N)`, on the generator's cells; none by default.
+        factors: :math:`W_C` by class, shape :math:`(K, R, N)`, same unit, on the generator's cells; none by default.
         volume: Whether the prior of a class is one of spectra on the generator's manifold, :math:`p(z \mid C)` over the
             volume element, instead of one of latents. For generators that were trained without isometry.
         card: What is known of the model: data, seeds, scores, licence.
+
+    Example:
+        >>> model = bd.load_model()
+        >>> model.grid.size, model.classes[:3]
+        (2048, ('O', 'B', 'A'))
     """
 
     def __init__(

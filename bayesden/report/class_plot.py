@@ -23,7 +23,9 @@ def plot_classes(posterior: Posterior) -> Figure:
         InputError: if the method has no classes.
 
     Example:
-        >>> save_figure(plot_classes(posterior), "classes.pdf")  # doctest: +SKIP
+        >>> from bayesden.report import plot_classes, save_figure
+        >>> save_figure(plot_classes(post), "classes.pdf").name
+        'classes.pdf'
     """
     if not posterior.class_prob:
         raise InputError(f"{posterior.name}: expected class probabilities, got method {posterior.method!r} without")

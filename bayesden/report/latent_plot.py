@@ -40,7 +40,9 @@ def plot_latents(posterior: Posterior, model: SpectrumModel) -> Figure:
         InputError: if there are no latents, fewer than two, or others than the model's.
 
     Example:
-        >>> save_figure(plot_latents(posterior, bd.load_model()), "latents.pdf")  # doctest: +SKIP
+        >>> from bayesden.report import plot_latents, save_figure
+        >>> save_figure(plot_latents(post, model), "latents.pdf").name
+        'latents.pdf'
     """
     draws = _latents(posterior, model)
     library = {name: model.latent_prior.latents(k).cpu().numpy() for k, name in enumerate(model.classes)}

@@ -42,7 +42,9 @@ def plot_loo_pit(posterior: Posterior) -> Figure:
         InputError: if there are no predictions, or no pixel was observed.
 
     Example:
-        >>> save_figure(plot_loo_pit(posterior), "loo-pit.pdf")  # doctest: +SKIP
+        >>> from bayesden.report import plot_loo_pit, save_figure
+        >>> save_figure(plot_loo_pit(post), "loo-pit.pdf").name
+        'loo-pit.pdf'
     """
     rows = loo_pit(posterior)
     pit = rows[np.isfinite(rows)]

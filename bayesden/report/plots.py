@@ -74,7 +74,9 @@ def plot_posterior(posterior: Posterior, *, lines: bool = True, zoom: Zoom | Non
         InputError: if the zoom holds fewer than two pixels.
 
     Example:
-        >>> save_figure(plot_posterior(posterior, zoom="CaT"), "triplet.png")  # doctest: +SKIP
+        >>> from bayesden.report import plot_posterior, save_figure
+        >>> save_figure(plot_posterior(post, zoom="CaT"), "triplet.png").name
+        'triplet.png'
     """
     view = View.of(posterior, zoom)
     heights = [3.1, *([1.0] * (2 if view.z.shape[0] > 1 else 1)), *([0.5] if _has_any(view.prior_fraction) else [])]
@@ -115,6 +117,11 @@ def save_figure(fig: Figure, path: str | Path) -> Path:
 
     Raises:
         OutputError: if the ending is another, or the place cannot be written.
+
+    Example:
+        >>> from bayesden.report import plot_classes, save_figure
+        >>> save_figure(plot_classes(post), "classes.svg").name
+        'classes.svg'
     """
     path = Path(path)
     suffix = path.suffix.lower()

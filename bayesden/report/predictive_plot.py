@@ -45,7 +45,9 @@ def plot_predictive(posterior: Posterior, *, zoom: Zoom | None = None) -> Figure
         InputError: if there are no predictions, or the zoom holds fewer than two pixels.
 
     Example:
-        >>> save_figure(plot_predictive(posterior, zoom="CaT"), "predictive.pdf")  # doctest: +SKIP
+        >>> from bayesden.report import plot_predictive, save_figure
+        >>> save_figure(plot_predictive(post, zoom="CaT"), "predictive.pdf").name
+        'predictive.pdf'
     """
     chains = posterior.chains
     if chains is None or chains.predictive is None:

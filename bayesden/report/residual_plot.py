@@ -34,7 +34,9 @@ def plot_residuals(posterior: Posterior, *, zoom: Zoom | None = None) -> Figure:
         InputError: if no pixel was observed, or the zoom holds fewer than two.
 
     Example:
-        >>> save_figure(plot_residuals(posterior, zoom="Halpha"), "residuals.pdf")  # doctest: +SKIP
+        >>> from bayesden.report import plot_residuals, save_figure
+        >>> save_figure(plot_residuals(post, zoom="Halpha"), "residuals.pdf").name
+        'residuals.pdf'
     """
     view = View.of(posterior, zoom)
     if not np.isfinite(view.z).any():

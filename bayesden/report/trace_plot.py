@@ -45,7 +45,9 @@ def plot_trace(posterior: Posterior, names: Sequence[str] | None = None) -> Figu
         InputError: if the posterior has no chains, or none of that name.
 
     Example:
-        >>> save_figure(plot_trace(posterior, ["velocity_kms", "z[0]"]), "trace.pdf")  # doctest: +SKIP
+        >>> from bayesden.report import plot_trace, save_figure
+        >>> save_figure(plot_trace(post, ["velocity_kms", "z[0]"]), "trace.pdf").name
+        'trace.pdf'
     """
     chains = posterior.chains
     if chains is None:

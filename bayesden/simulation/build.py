@@ -130,9 +130,17 @@ def build_simulator(
         device: Where to compute.
         progress: Called with (done, total) while a grid is computed or read.
 
+    Returns:
+        What `simulate` uses: `observe` makes the spectra of given numbers, `stream` batches of them.
+
     Raises:
         InputError: if a name is not known, or options do not fit together.
         ModelError: if a model cannot be loaded.
+
+    Example:
+        >>> import torch
+        >>> build_simulator("sdss", grid="generator").observe(torch.tensor([7])).flux.shape
+        torch.Size([1, 4, 2048])
     """
     if mode not in MODES:
         raise InputError(f"mode: expected {' or '.join(MODES)}, got {mode!r}")

@@ -43,14 +43,20 @@ class Simulation:
 
     Arguments:
         wavelength: Pixel centres, shape :math:`(D,)`, vacuum Å, double precision.
-        clean: Noiseless spectra, shape :math:`(B, D)`.
+        clean: Noiseless spectra, shape :math:`(B, D)`, in the unit that `scale` says.
         flux: Noisy exposures, shape :math:`(B, E, D)`, same unit.
-        ivar: Inverse variance as a pipeline reports it, same shape; 0 where masked.
+        ivar: Inverse variance as a pipeline reports it, same shape, in that unit to the power -2; 0 where masked.
         mask: True where a pixel is rejected, same shape.
-        sigma: The noise's true standard deviation, same shape.
+        sigma: The noise's true standard deviation, same shape and unit.
         parameters: One row for each spectrum, shape :math:`(B,)`: a structured array whose columns are the grid's and the
             instrument's parameters, `redshift`, `ebv` (mag), `magnitude` (AB), `snr` (median of flux over its standard
             deviation in one exposure), `scale` (unit of `flux` per 1e-17 erg/s/cm²/Å) and `index`.
+
+    Example:
+        >>> sim = bd.simulate("sdss", n=1, grid="generator", exposures=2)
+        >>> sim.clean.shape, sim.flux.shape
+        (torch.Size([1, 2048]), torch.Size([1, 2, 2048]))
+        >>> star = bd.Observation(*(array.numpy() for array in (sim.wavelength, sim.flux[0], sim.ivar[0], sim.mask[0])))
     """
 
     wavelength: Tensor
@@ -66,7 +72,12 @@ class Simulation:
 
     @classmethod
     def gather(cls, batches: Iterable["Simulation"], n: int) -> "Simulation":
-        """Batches of n spectra together as one; they are not all in memory besides the result."""
+        """Batches together as one; they are not all in memory besides the result.
+
+        Arguments:
+            batches: Of one simulator, in order.
+            n: How many spectra they have together.
+        """
         row, tables, tensors, wavelength = 0, [], {}, torch.empty(0)
         for batch in batches:
             rows, wavelength = slice(row, row + len(batch)), batch.wavelength

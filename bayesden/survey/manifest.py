@@ -63,8 +63,19 @@ def write_manifest(out: Path) -> None:
 def read_manifest(out: str | Path) -> "Table":
     """The manifest of a folder of results, as a pyarrow table (`.to_pandas()`, `polars.from_arrow`).
 
+    Arguments:
+        out: The folder.
+
+    Returns:
+        A row for each input, in the order of their paths; the columns are those of this module's table.
+
     Raises:
         InputError: if there is none.
+
+    Example:
+        >>> read_manifest("nowhere")
+        Traceback (most recent call last):
+        bayesden.errors.InputError: nowhere/manifest.parquet: expected a manifest, found nothing of that name
     """
     from pyarrow import parquet
 

@@ -6,6 +6,7 @@ import arviz
 import matplotlib as mpl
 import numpy as np
 import pytest
+import xarray
 from matplotlib import pyplot
 from scipy.stats import kstest
 
@@ -66,6 +67,19 @@ def test_a_file_brings_it_back(post, data, tmp_path):
     assert again.posterior.attrs["method"] == "ensemble" and [p.name for p in tmp_path.iterdir()] == ["out.nc"]
     with pytest.raises(OutputError, match=r"out\.nc"):
         write_netcdf(post, path)
+
+
+def test_xarray_alone_opens_a_file_with_its_units(post, tmp_path):
+    write_netcdf(post, tmp_path / "out.nc")
+    with xarray.open_datatree(tmp_path / "out.nc") as tree:
+        chains = tree["posterior"]
+        np.testing.assert_array_equal(chains["flux"].values.reshape(-1, D), post.draws)
+        units = {name: chains[name].attrs.get("units") for name in ("wavelength", "flux", "velocity_kms", "z")}
+        assert units == {"wavelength": "Angstrom", "flux": post.flux_unit, "velocity_kms": "km/s", "z": None}
+        assert tree["observed_data"]["y"].attrs["units"] == post.flux_unit
+        assert tree["log_likelihood"]["y"].attrs["units"] == "nat"
+        window = chains["flux"].sel(wavelength=slice(WAVE[3], WAVE[9]))
+        np.testing.assert_array_equal(window.wavelength, WAVE[3:10])
 
 
 def test_the_summary_knows_every_number(data):
