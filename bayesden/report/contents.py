@@ -29,7 +29,7 @@ def row_of(post: Posterior, view: View, file: str) -> tuple:
         file,
         text_of(post.name),
         post.best_class and text_of(post.best_class),
-        _rounded(max(post.class_prob.values(), default=None), 4),
+        _rounded(max(post.class_prob.values(), default=None), 6),
         _rounded(_number(view.snr) if snr is None else snr, 2),
         _rounded(post.meta.get("velocity_kms"), 2),
         _rounded(post.meta.get("velocity_sigma_kms"), 2),
@@ -133,7 +133,7 @@ def _facts(post: Posterior, view: View) -> Iterator[tuple[str, str]]:
     meta, grid = post.meta, view.wavelength
     place = [_number(meta.get(key)) for key in ("ra_deg", "dec_deg")]
     p = _number(meta.get("support_p"))
-    model = " ".join(text_of(meta[key])[:60] for key in ("model", "model_sha256") if meta.get(key))
+    model = ", ".join(text_of(meta[key])[:24] for key in ("model", "model_sha256") if meta.get(key))
     known = {
         "object": text_of(post.name),
         "input": text_of(meta.get("file", "")),

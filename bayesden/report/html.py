@@ -105,7 +105,9 @@ class Report:
             OutputError: if the file exists, or the place cannot be written.
         """
         page = Environment(loader=FileSystemLoader(PAGE), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-        page.policies["json.dumps_kwargs"] = {"allow_nan": False}  # in our order: Bokeh reads what refers after what is meant
+        page.policies["json.dumps_kwargs"] = {
+            "allow_nan": False
+        }  # in our order: Bokeh reads what refers after what is meant
         scripts = [bokeh_script(), "\n".join((PAGE / name).read_text("utf-8") for name in SCRIPTS)]
         text = page.get_template("report.html").render(
             title=text_of(title),

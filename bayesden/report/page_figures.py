@@ -28,6 +28,13 @@ from bokeh.resources import Resources
 __all__ = ["bokeh_script", "latent_figures", "spectrum_figures"]
 
 TOP, LEFT = 1.0, 66  # of a unit axis; pixels for the labels of the flux
+CLEAR = {
+    "background_fill_color": None,
+    "border_fill_color": None,
+    "toolbar_location": None,
+    "lod_threshold": None,
+    "tools": [],
+}
 SOURCES = {
     "core": ("wavelength", "rest", "flux", "wide_low", "wide_high", "narrow_low", "narrow_high", "mean", "stacked", "fraction"),
     "exposures": ("x", "y"),
@@ -91,8 +98,8 @@ def _item(model: Model) -> dict:
 
 def _panel(name: str, x_range: Range1d, height: int, label: str | None, y: tuple[float, float]) -> figure:
     fig = figure(name=f"panel_{name}", height=height, sizing_mode="stretch_width", x_range=x_range, y_range=Range1d(*y),
-                 tools=[], toolbar_location=None, min_border_left=LEFT, min_border_right=8, min_border_top=3,
-                 min_border_bottom=3, lod_threshold=None)  # fmt: skip
+                 min_border_left=LEFT, min_border_right=8, min_border_top=3,
+                 min_border_bottom=3, **CLEAR)  # fmt: skip
     zoom = BoxZoomTool(dimensions="width")
     fig.add_tools(zoom, PanTool(dimensions="width"), WheelZoomTool(dimensions="width"), SaveTool())
     fig.toolbar.active_drag, fig.toolbar.active_scroll = zoom, None
@@ -153,7 +160,7 @@ def _stacked(x_range: Range1d, sources: dict[str, ColumnDataSource]) -> figure:
     fig.scatter("wavelength", "stacked", source=sources["core"], name="stacked", size=2.5, line_color=None)
     _beyond(fig, sources, "beyond_stacked")
     fig.text("x", "y", "text", source=sources["feature_names"], name="feature_names", y_range_name="unit", x_offset=4,
-             text_baseline="top", text_font_size="11px", text_color="color")  # fmt: skip
+             text_baseline="top", text_font_size="11px", text_color="color", background_fill_alpha=0.85)  # fmt: skip
     return fig
 
 
@@ -184,7 +191,7 @@ def _beyond(fig: figure, sources: dict[str, ColumnDataSource], name: str) -> Non
 def _pair(i: int, j: int) -> figure:
     """Two latents: the library's points, the posterior's draws and its mean."""
     fig = figure(name="latents", height=230, sizing_mode="stretch_width", x_range=Range1d(0, 1), y_range=Range1d(0, 1),
-                 tools=[], toolbar_location=None, min_border=2, lod_threshold=None)  # fmt: skip
+                 min_border=2, **CLEAR)  # fmt: skip
     zoom = BoxZoomTool()
     fig.add_tools(zoom, PanTool(), WheelZoomTool())
     fig.toolbar.active_drag, fig.toolbar.active_scroll = zoom, None

@@ -67,5 +67,5 @@ function showExposureTable(core) {
 
 function showFacts(core, file) {
   const facts = [["result", file], ...core.facts];
-  byId("facts").replaceChildren(...facts.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
+  byId("facts").replaceChildren(...facts.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))));
 }

@@ -3,6 +3,7 @@
 const LIGHT_KMS = 299792.458;
 const Z_LIMIT = 6.5; // end of the residuals' axes
 const GAP_PIXELS = 4; // shorter stretches are not seen
+const MINOR_A = 1500; // lines that are not the main ones are named where no more than this is seen
 const NAME_PX = 13; // room for the name of a line on end
 const PANELS = ["names", "flux", "each", "stacked", "fraction"];
 const INK = {
@@ -34,12 +35,11 @@ function range(values, low, high) {
 /** Axes, grids and frames in the page's colours. */
 function paintAxes(figure) {
   const [text, faint, grid] = ["text", "control", "grid"].map(colour);
-  figure.setv({ background_fill_color: null, border_fill_color: null });
   if (figure.name !== "panel_names") figure.outline_line_color = faint;
   for (const axis of [...figure.below, ...figure.left]) {
     axis.setv({ axis_label_text_color: text, major_label_text_color: text, axis_line_color: faint, major_tick_line_color: faint, minor_tick_line_color: faint });
   }
-  for (const renderer of figure.center) if ("grid_line_color" in renderer && renderer.dimension === 1) renderer.grid_line_color = grid;
+  for (const renderer of figure.center) if ("grid_line_color" in renderer && renderer.grid_line_color !== null) renderer.grid_line_color = grid;
 }
 
 class SpectrumFigures {
@@ -66,7 +66,10 @@ class SpectrumFigures {
   paint() {
     for (const [name, [property, tone]] of Object.entries(INK)) this.model(name).glyph[property] = colour(tone);
     this.panels.forEach(paintAxes);
-    if (this.spectrum) this.showFeatures();
+    this.model("feature_names").glyph.background_fill_color = colour("page");
+    if (!this.spectrum) return;
+    this.showFeatures();
+    this.showExposures(this.which);
   }
 
   toggle(layer, visible) {
@@ -89,9 +92,16 @@ class SpectrumFigures {
     this.each.visible = this.spectrum.residuals.length > 1;
     this.panels[4].visible = true;
     this.showExposures(-1);
-    this.span = [wavelength[0], wavelength[wavelength.length - 1]];
-    this.x.bounds = this.span;
-    this.go(...this.span);
+    this.keepPlace([wavelength[0], wavelength[wavelength.length - 1]]);
+  }
+
+  /** Stays at the wavelengths that are seen, where the spectrum has them; else shows all of it. */
+  keepPlace(span) {
+    const [before, { start, end }] = [this.span, this.x];
+    const zoomed = before && (start > before[0] || end < before[1]) && end > span[0] && start < span[1];
+    this.span = span;
+    this.x.bounds = span;
+    this.go(...(zoomed ? [start, end] : span));
   }
 
   /** Stretches without data, and those that some exposures lack. */
@@ -187,6 +197,8 @@ class SpectrumFigures {
     const [low, high] = this.fluxLimits(seen);
     this.flux.y_range.setv({ start: low, end: high });
     const { exposures } = this.spectrum;
+    const size = Math.min(Math.max(2.5 * Math.sqrt(2048 / seen(wavelength).length), 2.5), 4.5);
+    for (const name of ["residuals", "stacked"]) this.model(name).glyph.size = { value: size };
     this.put("beyond", this.beyond(this.which < 0 ? exposures : [exposures[this.which]], low, high));
     this.showNames();
   }
@@ -213,7 +225,8 @@ class SpectrumFigures {
     const perPixel = (end - start) / Math.max(this.flux.inner_width ?? 800, 100);
     const stellar = this.index.lines.map(([text, line, main]) => ({ text, x: line * this.shift, main }));
     const sky = this.index.sky.map(([text, x]) => ({ text, x, sky: true }));
-    const inside = [...stellar.filter((l) => l.main), ...sky, ...stellar.filter((l) => !l.main)].filter(({ x }) => x > start && x < end);
+    const minor = end - start > MINOR_A ? [] : stellar.filter((l) => !l.main);
+    const inside = [...stellar.filter((l) => l.main), ...sky, ...minor].filter(({ x }) => x > start && x < end);
     const named = [];
     for (const line of inside) {
       if (named.every((other) => Math.abs(other.x - line.x) > NAME_PX * perPixel)) named.push(line);

@@ -40,7 +40,7 @@ class LatentFigures {
     legend.replaceChildren(...this.library.classes.map((kind) => make("span", {}, swatch(kind, dark), ` ${kind.name}`)), make("span", {}, make("i", { class: "swatch star" }), " this star"));
   }
 
-  show(arrays, className) {
+  show(arrays) {
     [this.star] = arrays.latent;
     this.draws = arrays.latent_draws;
     for (const { model } of this.views) {
@@ -50,7 +50,7 @@ class LatentFigures {
       this.find(model, "draws").data = several ? { x: this.draws[i], y: this.draws[j] } : { x: [], y: [] };
     }
     this.frame(this.near);
-    document.getElementById("latent-text").textContent = this.describe(className);
+    document.getElementById("latent-text").textContent = this.describe();
   }
 
   /** All of the library, or what is near the star: as wide as the draws scatter, half a unit at least. */

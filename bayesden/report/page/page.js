@@ -1,6 +1,6 @@
 // The page: what is chosen, keys, links, colours, paper.
 
-let table, figures, latents, chosen = -1;
+let table, figures, latents, drawn, chosen = -1;
 const index = JSON.parse(byId("index").textContent);
 const { columns } = index;
 
@@ -45,6 +45,7 @@ function note(text) {
 }
 
 function draw(row, core, single) {
+  drawn = { core, className: columns.class[row] };
   figures.show(core, single);
   byId("summary").textContent = summarize(columns, row, core);
   note(index.thinned ? "Single exposures are not on this page, which would be too large with them (--max-mb); drawn are their mean and their stacked residuals." : "");
@@ -58,17 +59,34 @@ function draw(row, core, single) {
   showFeatureTable(core, (first, last) => figures.go(first, last));
   showExposureTable(core);
   showFacts(core, columns.file[row]);
-  showLatents(core, columns.class[row]);
+  showLatents();
   announce(row);
   document.documentElement.dataset.shown = columns.key[row];
 }
 
-function showLatents(core, className) {
-  const reason = core.latent_note;
+function showLatents() {
+  const reason = drawn.core.latent_note;
   byId("latent-note").hidden = !reason;
   byId("latent-note").textContent = reason;
-  byId("latent-drawing").hidden = Boolean(reason) || !latents;
-  if (!reason && latents) latents.show(core.arrays, className);
+  byId("latent-drawing").hidden = Boolean(reason);
+  if (!reason) latents?.show(drawn.core.arrays);
+}
+
+/** Makes the figures of latents when they come into sight, as they take a while. */
+function watchLatents(items) {
+  const text = byId("library").textContent;
+  if (!text || !items.length) return;
+  const watcher = new IntersectionObserver(
+    async (entries) => {
+      if (!entries.some((entry) => entry.isIntersecting)) return;
+      watcher.disconnect();
+      latents = await LatentFigures.create(items, byId("latents"), await unpack(text));
+      if (drawn) showLatents();
+      document.documentElement.dataset.latents = "true";
+    },
+    { rootMargin: "200px" },
+  );
+  watcher.observe(byId("latents"));
 }
 
 function announce(row) {
@@ -112,7 +130,6 @@ function paint() {
   byId("theme").setAttribute("aria-pressed", isDark());
   figures?.paint();
   latents?.paint();
-  if (figures?.spectrum) figures.showExposures(figures.which);
 }
 
 function restoreTheme() {
@@ -225,12 +242,14 @@ function onKey(event) {
   key();
 }
 
-/** Paper has other colours and another width, and is printed before figures can be drawn anew: pictures stand in. */
+/** Paper is light and of another width, and is printed before figures can be drawn anew: a picture stands in. */
 function prepareToPrint() {
   table.draw(true);
   if (!figures?.spectrum) return;
-  byId("printed").src = figures.view.export("png", true).canvas.toDataURL();
-  byId("printed").alt = byId("summary").textContent;
+  const picture = byId("printed");
+  picture.src = figures.view.export("png", true).canvas.toDataURL();
+  picture.alt = byId("summary").textContent;
+  picture.classList.toggle("inverted", isDark());
 }
 
 async function start() {
@@ -246,11 +265,7 @@ async function start() {
   figures = await SpectrumFigures.create(items.spectrum, byId("plots"), index);
   makeControls();
   await show(table.chosen);
-  const library = byId("library").textContent;
-  if (library && items.latents.length) {
-    latents = await LatentFigures.create(items.latents, byId("latents"), await unpack(library));
-    if (chosen < index.drawn) showLatents(await unpack(await textOf(`core-${chosen}`)), columns.class[chosen]);
-  }
+  watchLatents(items.latents);
   addEventListener("beforeprint", prepareToPrint);
   addEventListener("afterprint", () => table.draw());
   document.documentElement.dataset.ready = "true";
