@@ -68,7 +68,9 @@ def report(
                     traceback.print_exc()
             bar("report", done, len(paths))
     if not len(page):
-        raise InputError(f"{out}: expected at least one result to show, found none in {len(paths)} files")
+        raise InputError(
+            f"{out}: expected at least one result to show, found none in {len(paths)} file{'s' * (len(paths) != 1)}"
+        )
     page.write(out, title=title, overwrite=overwrite)
     _close(page, out, len(paths))
     return 1 if page.failures else 0

@@ -17,8 +17,8 @@ __all__ = ["COLUMNS", "core_arrays", "details_of", "exposure_arrays", "row_of"]
 COLUMNS = ("file", "name", "class", "probability", "snr", "velocity", "velocity_error", "flags", "exposures", "support",
            "lines", "survey")  # fmt: skip
 SUPERSCRIPTS = str.maketrans("-+0123456789", "⁻⁺⁰¹²³⁴⁵⁶⁷⁸⁹")
-WAVE_STEP, Z_STEP, FRACTION_STEP, LATENT_STEP = 1e-3, 0.05, 0.002, 1e-3
-FLUX_STEP, DATA_STEP = 1 / 32, 1 / 8  # of the flux's and of an exposure's standard deviation, where these are small
+WAVE_STEP, Z_STEP, FRACTION_STEP, LATENT_STEP = 1e-3, 0.1, 0.002, 1e-3
+FLUX_STEP, DATA_STEP = 1 / 16, 1 / 5  # of the flux's and of an exposure's standard deviation, where these are small
 DRAWS = 300  # of the latents
 
 
@@ -52,14 +52,12 @@ def details_of(post: Posterior, view: View) -> dict:
     return {
         "unit": _plain_unit(post.flux_unit),
         "velocity": _number(post.meta.get("velocity_kms")),
-        "has_bands": bool(view.bands),
         "classes": [(text_of(name), _number(value)) for name, value in post.class_prob.items()],
         "facts": list(_facts(post, view)),
         "features": [_feature(feature) for feature in post.features],
         "exposures": [_exposure(*pair) for pair in zip(view.exposures, view.ivar, view.z, strict=True)]
         if view.n_exposures == len(view.z)
         else [],
-        "has_latent": post.latent is not None,
     }
 
 
@@ -67,8 +65,11 @@ def core_arrays(post: Posterior, view: View) -> dict[str, Stepped]:
     """What is drawn of every result: denoised flux and bands, mean of the exposures, stacked residuals, latents."""
     step = _step(_small(post.sigma) * FLUX_STEP, view.flux)
     arrays = {"wavelength": (view.wavelength, WAVE_STEP), "flux": (view.flux, step)}
-    for name, (low, high) in zip(("wide", "narrow"), view.bands.values(), strict=False):
-        arrays |= {f"{name}_low": (low - view.flux, step), f"{name}_high": (high - view.flux, step)}
+    if post.draws is None:
+        arrays["sigma"] = (post.sigma, step)  # all that normal bands need
+    else:
+        for name, (low, high) in zip(("wide", "narrow"), view.bands.values(), strict=True):
+            arrays |= {f"{name}_low": (low - view.flux, step), f"{name}_high": (high - view.flux, step)}
     arrays["mean"] = (view.coadd, _data_step(view) / max(view.n_exposures, 1) ** 0.5)
     arrays["stacked"] = (view.stacked_z, Z_STEP)
     arrays["good"] = ((view.ivar > 0).sum(0), 1.0)

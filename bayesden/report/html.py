@@ -7,13 +7,13 @@ no text of a file can become one. The same results give the same bytes.
 
 import base64
 import hashlib
+import json
 from importlib.metadata import PackageNotFoundError, version
 from itertools import count
 from pathlib import Path
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader
-from markupsafe import Markup
 
 from ..errors import InputError
 from ..infer.line_table import AIR, NIGHT_SKY, STELLAR
@@ -89,6 +89,7 @@ class Report:
         view = View.of(post)
         row = row_of(post, view, text_of(file))
         self.rows.append((self._key(row[COLUMNS.index("name")]), *row))
+        self._used += len(json.dumps(self.rows[-1]))
         if self.drawn < len(self.rows) - 1:
             return
         details = details_of(post, view) | {"latent_note": self._latent_note(post)}
@@ -113,8 +114,8 @@ class Report:
             title=text_of(title),
             light=LIGHT,
             dark=DARK,
-            style=Markup((PAGE / "report.css").read_text("utf-8")),
-            scripts=[Markup(script) for script in scripts],
+            style=(PAGE / "report.css").read_text("utf-8"),
+            scripts=scripts,
             policy=" ".join(_checksum(script) for script in scripts),
             index=self._index(),
             figures=self._figures(),

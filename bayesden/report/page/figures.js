@@ -5,6 +5,7 @@ const Z_LIMIT = 6.5; // end of the residuals' axes
 const GAP_PIXELS = 4; // shorter stretches are not seen
 const MINOR_A = 1500; // lines that are not the main ones are named where no more than this is seen
 const NAME_PX = 13; // room for the name of a line on end
+const EDGES = { wide_low: -1.6448536, wide_high: 1.6448536, narrow_low: -0.6744898, narrow_high: 0.6744898 }; // normal quantiles
 const PANELS = ["names", "flux", "each", "stacked", "fraction"];
 const INK = {
   // glyph: its property and the page's colour
@@ -84,8 +85,7 @@ class SpectrumFigures {
     this.which = -1;
     const { wavelength, flux, mean, stacked, fraction } = this.spectrum;
     const none = new Float64Array(wavelength.length).fill(NaN);
-    const edge = (name) => (this.spectrum[name] ? flux.map((value, i) => value + this.spectrum[name][i]) : none);
-    this.bands = Object.fromEntries(["wide_low", "wide_high", "narrow_low", "narrow_high"].map((name) => [name, edge(name)]));
+    this.bands = Object.fromEntries(Object.entries(EDGES).map(([name, quantile]) => [name, this.edge(name, quantile) ?? none]));
     this.put("core", { wavelength, flux, mean, stacked, fraction, rest: wavelength.map((w) => w / this.shift), ...this.bands });
     this.showShades();
     this.flux.left[0].axis_label = core.unit ? `flux, ${core.unit}` : "flux";
@@ -102,6 +102,13 @@ class SpectrumFigures {
     this.span = span;
     this.x.bounds = span;
     this.go(...(zoomed ? [start, end] : span));
+  }
+
+  /** An edge of a band: as the draws have it, or that of a normal density; null if neither is known. */
+  edge(name, quantile) {
+    const { flux, sigma } = this.spectrum;
+    const away = this.spectrum[name] ?? sigma?.map((value) => quantile * value);
+    return away ? flux.map((value, i) => value + away[i]) : null;
   }
 
   /** Stretches without data, and those that some exposures lack. */
