@@ -61,7 +61,7 @@ function showFeatureTable(core, go) {
 function showExposureTable(core) {
   const text = (value, unit = "") => (value === null ? "–" : `${signed(value, unit ? 1 : 2)}${unit}`);
   const rows = core.exposures.map((e, i) => [String(i + 1), e.snr === null ? "–" : signed(e.snr, 1), text(e.masked, " %"), text(e.scatter), text(e.outliers, " %")]);
-  const table = smallTable(["", "S/N", "masked", "scatter", "|z| > 3"], rows, "Exposures");
+  const table = smallTable(["no.", "S/N", "masked", "scatter", "|z| > 3"], rows, "Exposures");
   byId("exposures").replaceChildren(rows.length ? table : make("p", { class: "faint" }, "Not in the result."));
 }
 

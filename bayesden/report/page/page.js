@@ -269,6 +269,7 @@ async function start() {
   addEventListener("beforeprint", prepareToPrint);
   addEventListener("afterprint", () => table.draw());
   document.documentElement.dataset.ready = "true";
+  performance.mark("ready");
 }
 
 start();
