@@ -32,12 +32,14 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 demo: $(INSTALLED) ## denoise the example spectrum with the shipped model
 	@$(BIN)/bayesden denoise data/example-spec.fits --map --plot --out $(OUT) --overwrite
+	@$(BIN)/bayesden report $(OUT)/example-spec.fits --out $(OUT)/report.html --overwrite
 	@echo
 	@echo "Written to $(OUT):"
 	@ls -1 $(OUT) | sed 's|^|  $(OUT)/|'
 	@echo "Open the PNG. Top: the exposures in grey, the denoised flux in colour with its 50 and 90 % bands; look at the"
 	@echo "cosmic rays (ticks at the edge), the shaded gap and the exposure without a blue arm: the flux passes all three."
 	@echo "Below: each exposure's residuals in units of the noise; a good fit scatters between the dotted lines at 3."
+	@echo "Open report.html in a browser for the same to zoom into: the buttons above the figure show single lines."
 
 example: $(INSTALLED) ## draw data/example-spec.fits anew from the shipped model
 	@$(BIN)/python -m bayesden.simulation.example --out data/example-spec.fits

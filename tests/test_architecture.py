@@ -29,6 +29,8 @@ FENCES = {
     "pyro": ("model.joint", "infer"),
     "nflows": ("model.noiseflow", "model.flow_prior", "model.student_t"),
     "matplotlib": ("report",),
+    "bokeh": ("report.page_figures",),
+    "jinja2": ("report.html",),
     "arviz": ("io.inference_data",),
     "dask": ("survey",),
     "urllib3": ("io.download",),

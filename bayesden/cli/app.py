@@ -17,6 +17,7 @@ from .inspection import inspect
 from .noise import fit_noise
 from .pages import PAGES, PROGRAM, SHORT
 from .plot import plot
+from .report import report
 from .simulate import simulate
 from .train import library, train
 
@@ -26,7 +27,9 @@ UsageError = typer.BadParameter.__base__  # of click, which typer has or has ins
 EXTRAS = {  # which extra brings a module
     "arviz": "arviz",
     "astroquery": "fetch",
+    "bokeh": "report",
     "distributed": "dask",
+    "jinja2": "report",
     "pyarrow": "survey",
 }
 
@@ -40,6 +43,7 @@ app = typer.Typer(
 COMMANDS = {
     "denoise": denoise,
     "plot": plot,
+    "report": report,
     "inspect": inspect,
     "library": library,
     "fit-generator": fit_generator,

@@ -9,6 +9,7 @@ The main job:
 \b
   bayesden denoise spec-4961-55719-0378.fits --map --plot --out out
   bayesden inspect out/spec-4961-55719-0378.fits
+  bayesden report out/*.fits --out report.html
 
 Your own model, all steps in one, or step by step:
 
@@ -33,6 +34,7 @@ used."""
 SHORT = {
     "denoise": "Infer the noise-free spectra of stars.",
     "plot": "Draw figures of results.",
+    "report": "Show results on one interactive web page.",
     "inspect": "Say what a file is and what is in it.",
     "library": "Build a training library.",
     "fit-generator": "Train a generator on a library.",
@@ -121,6 +123,32 @@ Examples:
   bayesden plot out/spec-1.fits --kind trace --parameters velocity_kms,z[0]
 
 Exit status: 0 all done; 1 some files failed, each named on standard error; 2 the command could not be used.""",
+    "report": """Show results, one or thousands, on one web page that needs nothing else: no network, no other file.
+
+RESULT is a file that `bayesden denoise` wrote, of one spectrum or with --format table of many; a folder of them, searched
+with its sub-folders; a glob in quotes, for more files than a shell takes; or a list, @LIST or a name that ends in .txt, with
+one of these a line.
+
+The page has a table of all results, to sort and filter by text, class, flag and conditions such as snr>20; and of the chosen
+one exposures, denoised flux with its 50 and 90 % bands, residuals, masked stretches, lines at the star's velocity, lines that
+the model lacks, class probabilities, and its latents among those of the training library. Drag over the figure to zoom; the
+keys j and k walk through the results, 1 to 8 show the windows of `bayesden plot --zoom`, ? lists all keys. The address of a
+chosen spectrum, FILE#NAME, is a link to it. It prints, it is dark where the reader's screen is, and it can be read by ear.
+
+A spectrum takes some 15 kB and 4 kB more for each exposure. A page that would be larger than --max-mb is made without single
+exposures (their mean and stacked residuals stay); if that is not enough, the last spectra are in its table only.
+
+Latents are shown for results of the model that --model names. A file that cannot be read is named on standard error and on
+the page, and the others are shown. The package bokeh is needed: install bayesden[report].
+
+Examples:
+
+\b
+  bayesden report out/*.fits --out report.html
+  bayesden report out/ --out night.html --title "Night of 2026-05-04" --overwrite
+  bayesden report "plates/*/spec-*.fits" --model mine.safetensors --max-mb 30
+
+Exit status: 0 done; 1 some files could not be read; 2 the command or the model could not be used, or there is no result.""",
     "inspect": """Say what a file is and what is in it.
 
 Known are SDSS spec files (exposures, arms, the survey's class, S/N, share of masked pixels), result files, model files

@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from ..errors import InputError, OutputError
 from ..posterior import Feature, Posterior
 from .files import is_table, open_fits, write_bytes
-from .results import ARRAYS, FORMAT, NUMBERS, TEXTS, WIDER, WORDS, ascii_text, document_of
+from .results import ARRAYS, FORMAT, NUMBERS, TEXTS, WIDER, WORDS, ascii_text, document_of, restore_posterior
 
-__all__ = ["read_posteriors", "write_posteriors"]
+__all__ = ["read_posteriors", "read_results", "write_posteriors"]
 
 SHARED, *STACKED = ARRAYS  # the wavelengths are everyone's
 FIELDS = (*NUMBERS, *WORDS, "terrestrial")  # of a Feature
@@ -75,15 +75,30 @@ def read_posteriors(path: str | Path) -> list[Posterior]:
     """
     path = Path(path)
     with open_fits(path) as (hdus, _):
-        if "SPECTRA" not in hdus or not is_table(hdus["SPECTRA"]) or "json" not in hdus["SPECTRA"].columns.names:
-            found = ", ".join(hdu.name or "unnamed" for hdu in hdus)[:200]
-            raise InputError(f"{path}: expected a table of results with an HDU SPECTRA, found only: {found}")
-        documents = [json.loads(text) for text in hdus["SPECTRA"].data["json"]]
-        for document in documents:
-            if document["format"] != FORMAT:
-                raise InputError(f"{path}: expected results of format {FORMAT}, got {document['format']}")
-        images = {key: np.asarray(hdus[key.upper()].data) for key in ARRAYS if key.upper() in hdus}
-        return list(_restore(documents, images))
+        return _restore_table(hdus, path)
+
+
+def read_results(path: str | Path) -> list[Posterior]:
+    """Read all posteriors of a file, be it that of one (`write_posterior`) or a table of many (`write_posteriors`).
+
+    Raises:
+        InputError: if it is neither, not sound, or of another format version.
+    """
+    path = Path(path)
+    with open_fits(path) as (hdus, _):
+        return _restore_table(hdus, path) if "SPECTRA" in hdus else [restore_posterior(hdus, path)]
+
+
+def _restore_table(hdus: fits.HDUList, path: Path) -> list[Posterior]:
+    if "SPECTRA" not in hdus or not is_table(hdus["SPECTRA"]) or "json" not in hdus["SPECTRA"].columns.names:
+        found = ", ".join(hdu.name or "unnamed" for hdu in hdus)[:200]
+        raise InputError(f"{path}: expected a table of results with an HDU SPECTRA, found only: {found}")
+    documents = [json.loads(text) for text in hdus["SPECTRA"].data["json"]]
+    for document in documents:
+        if document["format"] != FORMAT:
+            raise InputError(f"{path}: expected results of format {FORMAT}, got {document['format']}")
+    images = {key: np.asarray(hdus[key.upper()].data) for key in ARRAYS if key.upper() in hdus}
+    return list(_restore(documents, images))
 
 
 def _check(posts: Sequence[Posterior], path: Path) -> None:

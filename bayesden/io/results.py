@@ -47,6 +47,7 @@ __all__ = [
     "ascii_text",
     "document_of",
     "read_posterior",
+    "restore_posterior",
     "write_posterior",
 ]
 
@@ -121,26 +122,35 @@ def read_posterior(path: str | Path) -> Posterior:
     """
     path = Path(path)
     with open_fits(path) as (hdus, _):
-        if "META" not in hdus or not is_table(hdus["META"]) or hdus["META"].columns.names != ["json"]:
-            found = ", ".join(hdu.name or "unnamed" for hdu in hdus)[:200]
-            raise InputError(f"{path}: expected a result file with an HDU META, found only: {found}")
-        document = json.loads(hdus["META"].data["json"][0])
-        if document["format"] != FORMAT:
-            raise InputError(f"{path}: expected a result file of format {FORMAT}, got {document['format']}")
-        arrays = {key: restore_image(hdus, key, *kind) for key, kind in document["arrays"].items()}
-        chains = document.get("chains")
-        classes = document["classes"]
-        prob = hdus["CLASS_PROB"].data["prob"].tolist() if classes else []
-        texts = {key: document[key] for key in TEXTS}
-        return Posterior(
-            **arrays,
-            **texts,
-            class_prob=dict(zip(classes, prob, strict=True)),
-            flags=frozenset(document["flags"]),
-            features=tuple(_restore_features(hdus, document.get("features", []))),
-            chains=None if chains is None else restore_chains(hdus, chains),
-            meta=document["meta"],
-        )
+        return restore_posterior(hdus, path)
+
+
+def restore_posterior(hdus: fits.HDUList, path: Path) -> Posterior:
+    """The posterior in an open result file; errors name the path.
+
+    Raises:
+        InputError: if the HDUs are not a result's, or of another format version.
+    """
+    if "META" not in hdus or not is_table(hdus["META"]) or hdus["META"].columns.names != ["json"]:
+        found = ", ".join(hdu.name or "unnamed" for hdu in hdus)[:200]
+        raise InputError(f"{path}: expected a result file with an HDU META, found only: {found}")
+    document = json.loads(hdus["META"].data["json"][0])
+    if document["format"] != FORMAT:
+        raise InputError(f"{path}: expected a result file of format {FORMAT}, got {document['format']}")
+    arrays = {key: restore_image(hdus, key, *kind) for key, kind in document["arrays"].items()}
+    chains = document.get("chains")
+    classes = document["classes"]
+    prob = hdus["CLASS_PROB"].data["prob"].tolist() if classes else []
+    texts = {key: document[key] for key in TEXTS}
+    return Posterior(
+        **arrays,
+        **texts,
+        class_prob=dict(zip(classes, prob, strict=True)),
+        flags=frozenset(document["flags"]),
+        features=tuple(_restore_features(hdus, document.get("features", []))),
+        chains=None if chains is None else restore_chains(hdus, chains),
+        meta=document["meta"],
+    )
 
 
 def _restore_features(hdus: fits.HDUList, texts: list[dict[str, str]]) -> Iterator[Feature]:

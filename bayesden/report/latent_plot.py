@@ -66,13 +66,19 @@ def _pairs(size: int) -> list[tuple[int, int]]:
     return [(min(i, size - 2), min(i, size - 2) + 1) for i in range(0, size, 2)]
 
 
-def class_styles(classes: tuple[str, ...]) -> dict[str, tuple[str, str]]:
-    """Colour and mark of each class: O to M on a scale that readers with any colour vision can follow."""
+def class_styles(classes: tuple[str, ...], scale_ends: tuple[float, float] = (0.0, 0.92)) -> dict[str, tuple[str, str]]:
+    """Colour and mark of each class: O to M on a scale that readers with any colour vision can follow.
+
+    Arguments:
+        classes: Their names.
+        scale_ends: The part of the scale that stands out from the page, 0 dark to 1 bright.
+    """
     scale = mpl.colormaps["viridis"]
     ordered = [name for name in classes if name in SEQUENCE]
     others = [name for name in classes if name not in SEQUENCE]
     place = {name: i / max(len(ordered) - 1, 1) for i, name in enumerate(ordered)}
-    styles = {name: (mpl.colors.to_hex(scale(0.92 * place[name])), "o") for name in ordered}
+    low, high = scale_ends
+    styles = {name: (mpl.colors.to_hex(scale(low + (high - low) * place[name])), "o") for name in ordered}
     styles |= {name: OTHERS[i % len(OTHERS)] for i, name in enumerate(others)}
     return {name: styles[name] for name in classes}
 
