@@ -135,7 +135,7 @@ the model lacks, class probabilities, and its latents among those of the trainin
 keys j and k walk through the results, 1 to 8 show the windows of `bayesden plot --zoom`, ? lists all keys. The address of a
 chosen spectrum, FILE#NAME, is a link to it. It prints, it is dark where the reader's screen is, and it can be read by ear.
 
-A spectrum takes some 15 kB and 4 kB more for each exposure. A page that would be larger than --max-mb is made without single
+A spectrum takes some 13 kB and 4 kB more for each exposure. A page that would be larger than --max-mb is made without single
 exposures (their mean and stacked residuals stay); if that is not enough, the last spectra are in its table only.
 
 Latents are shown for results of the model that --model names. A file that cannot be read is named on standard error and on

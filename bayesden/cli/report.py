@@ -23,9 +23,7 @@ def report(
     context: typer.Context,
     results: Annotated[
         list[str],
-        typer.Argument(
-            metavar="RESULT...", help="Results of `bayesden denoise`: files or folders.", show_default=False
-        ),
+        typer.Argument(metavar="RESULT", help="Results of `bayesden denoise`: files or folders.", show_default=False),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The page; its name ends in .html.")] = Path(
         "report.html"

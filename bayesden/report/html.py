@@ -88,12 +88,14 @@ class Report:
         """
         view = View.of(post)
         row = row_of(post, view, text_of(file))
-        self.rows.append((self._key(row[COLUMNS.index("name")]), *row))
+        core, single = "", ""
+        if self.drawn == len(self.rows):
+            core = pack(details_of(post, view) | {"latent_note": self._latent_note(post)}, core_arrays(post, view))
+            single = "" if self.thinned else pack({}, exposure_arrays(view))
+        self.rows.append((self._key(row[COLUMNS.index("name")]), *row))  # here nothing can fail any more
         self._used += len(json.dumps(self.rows[-1]))
-        if self.drawn < len(self.rows) - 1:
-            return
-        details = details_of(post, view) | {"latent_note": self._latent_note(post)}
-        self._keep(pack(details, core_arrays(post, view)), "" if self.thinned else pack({}, exposure_arrays(view)))
+        if core:
+            self._keep(core, single)
 
     def fail(self, file: str, reason: str) -> None:
         """Take a file that is none, with the reason."""
@@ -108,7 +110,7 @@ class Report:
         page = Environment(loader=FileSystemLoader(PAGE), autoescape=True, trim_blocks=True, lstrip_blocks=True)
         page.policies["json.dumps_kwargs"] = {
             "allow_nan": False
-        }  # in our order: Bokeh reads what refers after what is meant
+        }  # and in our order, on which Bokeh's references depend
         scripts = [bokeh_script(), "\n".join((PAGE / name).read_text("utf-8") for name in SCRIPTS)]
         text = page.get_template("report.html").render(
             title=text_of(title),
@@ -181,12 +183,10 @@ class Report:
         if self.model is None:
             return ""
         latents = [self.model.latent_prior.latents(k)[:LIBRARY].cpu().numpy() for k in range(len(self.model.classes))]
-        styles = zip(
-            class_styles(self.model.classes).items(), class_styles(self.model.classes, ON_DARK).values(), strict=True
-        )
+        on_page, on_dark = class_styles(self.model.classes), class_styles(self.model.classes, ON_DARK)
         classes = [
-            {"name": text_of(name), "mark": MARKS[mark], "light": light, "dark": dark, "count": len(points)}
-            for ((name, (light, mark)), (dark, _)), points in zip(styles, latents, strict=True)
+            {"name": text_of(name), "mark": MARKS[mark], "light": light, "dark": on_dark[name][0], "count": len(points)}
+            for (name, (light, mark)), points in zip(on_page.items(), latents, strict=True)
         ]
         return pack({"classes": classes}, {"latents": (np.concatenate(latents).astype(float).T, LATENT_STEP)})
 

@@ -136,9 +136,13 @@ def test_it_draws_what_the_result_holds(watched):
     assert page.inner_text("#classes .best").split() == ["A", "1.00"]
     lines = page.evaluate("figures.model('data_lines').data.x")
     assert any(abs(line - 6564.61 * (1 - 190 / 299792.458)) < 0.01 for line in lines)
+    page.evaluate("document.getElementById('latent-near').click()")  # before there is anything to show
     page.locator("#latent-card").scroll_into_view_if_needed()
     page.wait_for_selector("html[data-latents]", state="attached")
     drawn = page.evaluate("latents.views.map(({ model }) => model.document.get_model_by_name('star').data)")
+    assert page.evaluate(
+        "latents.near && latents.views[0].model.x_range.end - latents.views[0].model.x_range.start < 16"
+    )
     assert len(drawn) == 1 and abs(drawn[0]["x"][0] - post.latent[:, 0].mean()) < 1e-3
 
 

@@ -164,6 +164,18 @@ def test_names_are_told_apart(tmp_path):
     assert json.loads(script(text, "index"))["columns"]["key"] == ["a", "a~2", "a~2~2"]
 
 
+def test_a_result_that_cannot_be_shown_leaves_the_others_in_place(tmp_path):
+    report = Report()
+    report.add(twin(name="a"), "a.fits")
+    with pytest.raises(ValueError, match="format code"):
+        report.add(twin(name="b", features=(replace(LINE, sigma_A="wide"),)), "b.fits")
+    report.add(twin(name="c"), "c.fits")
+    assert len(report) == report.drawn == 2
+    report.write(tmp_path / "page.html")
+    columns = json.loads(script((tmp_path / "page.html").read_text("utf-8"), "index"))["columns"]
+    assert columns["key"] == ["a", "c"]
+
+
 def test_no_text_becomes_markup(tmp_path):
     """Whatever names, units and headers say, the page has the same elements as one that says nothing."""
     plain = Page(page_of(tmp_path, [(twin(features=(LINE,)), "a.fits")] * len(HOSTILE)))

@@ -20,7 +20,9 @@ async function unpack(text) {
       for (let i = 0; i < size; i++) if (!(content[at + (i >> 3)] & (128 >> (i & 7)))) values[i] = NaN;
       at += Math.ceil(size / 8);
     }
-    arrays[name] = Array.from({ length: width ? size / width : 0 }, (_, row) => values.subarray(row * width, (row + 1) * width));
+    arrays[name] = Array.from({ length: width ? size / width : 0 }, (_, row) =>
+      values.subarray(row * width, (row + 1) * width),
+    );
   }
   return { ...found, arrays };
 }

@@ -9,13 +9,28 @@ const EDGES = { wide_low: -1.6448536, wide_high: 1.6448536, narrow_low: -0.67448
 const PANELS = ["names", "flux", "each", "stacked", "fraction"];
 const INK = {
   // glyph: its property and the page's colour
-  exposures: ["line_color", "exposure"], mean: ["line_color", "mean"], denoised: ["line_color", "denoised"],
-  wide: ["fill_color", "denoised"], narrow: ["fill_color", "denoised"], beyond: ["fill_color", "warning"],
-  partial: ["fill_color", "partial"], air: ["fill_color", "air"], line_names: ["text_color", "text"],
-  residuals: ["fill_color", "single"], stacked: ["fill_color", "denoised"], beyond_each: ["fill_color", "warning"],
-  beyond_stacked: ["fill_color", "warning"], fraction: ["line_color", "denoised"],
+  exposures: ["line_color", "exposure"],
+  mean: ["line_color", "mean"],
+  denoised: ["line_color", "denoised"],
+  wide: ["fill_color", "denoised"],
+  narrow: ["fill_color", "denoised"],
+  beyond: ["fill_color", "warning"],
+  partial: ["fill_color", "partial"],
+  air: ["fill_color", "air"],
+  line_names: ["text_color", "text"],
+  residuals: ["fill_color", "single"],
+  stacked: ["fill_color", "denoised"],
+  beyond_each: ["fill_color", "warning"],
+  beyond_stacked: ["fill_color", "warning"],
+  fraction: ["line_color", "denoised"],
 };
-const LAYERS = { exposures: ["exposures", "beyond"], mean: ["mean"], denoised: ["denoised"], bands: ["wide", "narrow"], lines: ["line_names"] };
+const LAYERS = {
+  exposures: ["exposures", "beyond"],
+  mean: ["mean"],
+  denoised: ["denoised"],
+  bands: ["wide", "narrow"],
+  lines: ["line_names"],
+};
 for (const panel of PANELS.slice(1)) {
   INK[`gaps_panel_${panel}`] = ["fill_color", "gap"];
   INK[`lines_panel_${panel}`] = INK[`sky_panel_${panel}`] = ["line_color", "line"];
@@ -38,9 +53,16 @@ function paintAxes(figure) {
   const [text, faint, grid] = ["text", "control", "grid"].map(colour);
   if (figure.name !== "panel_names") figure.outline_line_color = faint;
   for (const axis of [...figure.below, ...figure.left]) {
-    axis.setv({ axis_label_text_color: text, major_label_text_color: text, axis_line_color: faint, major_tick_line_color: faint, minor_tick_line_color: faint });
+    axis.setv({
+      axis_label_text_color: text,
+      major_label_text_color: text,
+      axis_line_color: faint,
+      major_tick_line_color: faint,
+      minor_tick_line_color: faint,
+    });
   }
-  for (const renderer of figure.center) if ("grid_line_color" in renderer && renderer.grid_line_color !== null) renderer.grid_line_color = grid;
+  for (const renderer of figure.center)
+    if ("grid_line_color" in renderer && renderer.grid_line_color !== null) renderer.grid_line_color = grid;
 }
 
 class SpectrumFigures {
@@ -80,13 +102,28 @@ class SpectrumFigures {
   /** Draws a spectrum, all of it; `single` has its exposures' arrays, or is null. */
   show(core, single) {
     const arrays = Object.fromEntries(Object.entries(core.arrays).map(([name, rows]) => [name, rows[0]]));
-    this.spectrum = { ...core, ...arrays, exposures: single?.arrays.exposures ?? [], residuals: single?.arrays.residuals ?? [] };
+    this.spectrum = {
+      ...core,
+      ...arrays,
+      exposures: single?.arrays.exposures ?? [],
+      residuals: single?.arrays.residuals ?? [],
+    };
     this.shift = 1 + (core.velocity ?? 0) / LIGHT_KMS;
     this.which = -1;
     const { wavelength, flux, mean, stacked, fraction } = this.spectrum;
     const none = new Float64Array(wavelength.length).fill(NaN);
-    this.bands = Object.fromEntries(Object.entries(EDGES).map(([name, quantile]) => [name, this.edge(name, quantile) ?? none]));
-    this.put("core", { wavelength, flux, mean, stacked, fraction, rest: wavelength.map((w) => w / this.shift), ...this.bands });
+    this.bands = Object.fromEntries(
+      Object.entries(EDGES).map(([name, quantile]) => [name, this.edge(name, quantile) ?? none]),
+    );
+    this.put("core", {
+      wavelength,
+      flux,
+      mean,
+      stacked,
+      fraction,
+      rest: wavelength.map((w) => w / this.shift),
+      ...this.bands,
+    });
     this.showShades();
     this.flux.left[0].axis_label = core.unit ? `flux, ${core.unit}` : "flux";
     this.each.visible = this.spectrum.residuals.length > 1;
@@ -117,7 +154,10 @@ class SpectrumFigures {
     const most = Math.max(0, ...good);
     const none = runs(good, (count) => count === 0).filter(([a, b]) => b - a >= GAP_PIXELS);
     const some = runs(good, (count) => count > 0 && count < most);
-    const sides = (stretches) => ({ left: stretches.map(([a]) => wavelength[a]), right: stretches.map(([, b]) => wavelength[Math.min(b, wavelength.length - 1)]) });
+    const sides = (stretches) => ({
+      left: stretches.map(([a]) => wavelength[a]),
+      right: stretches.map(([, b]) => wavelength[Math.min(b, wavelength.length - 1)]),
+    });
     this.put("gaps", most ? sides(none) : { left: [], right: [] });
     this.put("partial", sides(some));
     const { air } = this.index;
@@ -134,9 +174,13 @@ class SpectrumFigures {
     const alone = flux.length === 1;
     this.put("exposures", { x: flux.map(() => wavelength), y: flux });
     const glyph = this.model("exposures").glyph;
-    glyph.setv({ line_color: colour(alone ? "single" : "exposure"), line_alpha: alone ? 1 : Math.max(0.35, flux.length ** -0.5) });
+    glyph.setv({
+      line_color: colour(alone ? "single" : "exposure"),
+      line_alpha: alone ? 1 : Math.max(0.35, flux.length ** -0.5),
+    });
     const points = { x: [], y: [] };
-    for (const row of z) row.forEach((value, i) => Math.abs(value) <= Z_LIMIT && points.x.push(wavelength[i]) && points.y.push(value));
+    for (const row of z)
+      row.forEach((value, i) => Math.abs(value) <= Z_LIMIT && points.x.push(wavelength[i]) && points.y.push(value));
     this.put("residuals", points);
     this.put("beyond_each", this.beyond(z, -Z_LIMIT, Z_LIMIT));
     this.put("beyond_stacked", this.beyond([this.spectrum.stacked], -Z_LIMIT, Z_LIMIT));
@@ -198,7 +242,10 @@ class SpectrumFigures {
   /** What depends on the part that is seen: the flux axis, the marks beyond it, the names that have room. */
   refresh() {
     const { wavelength } = this.spectrum;
-    const first = Math.max(0, wavelength.findIndex((w) => w >= this.x.start));
+    const first = Math.max(
+      0,
+      wavelength.findIndex((w) => w >= this.x.start),
+    );
     const past = wavelength.findIndex((w) => w > this.x.end);
     const seen = (row) => row.subarray(first, past < 0 ? row.length : past);
     const [low, high] = this.fluxLimits(seen);
@@ -214,7 +261,12 @@ class SpectrumFigures {
   fluxLimits(seen) {
     const { flux, mean, exposures } = this.spectrum;
     const cut = (row, low, high) => range(seen(row), low, high);
-    const core = [cut(flux, 0, 100), cut(mean, 2, 98), cut(this.bands.narrow_low, 1, 99), cut(this.bands.narrow_high, 1, 99)].filter(Boolean);
+    const core = [
+      cut(flux, 0, 100),
+      cut(mean, 2, 98),
+      cut(this.bands.narrow_low, 1, 99),
+      cut(this.bands.narrow_high, 1, 99),
+    ].filter(Boolean);
     if (!core.length) return [0, 1];
     let [low, high] = [Math.min(...core.map((pair) => pair[0])), Math.max(...core.map((pair) => pair[1]))];
     const room = 0.3 * (high - low);
@@ -238,7 +290,11 @@ class SpectrumFigures {
     for (const line of inside) {
       if (named.every((other) => Math.abs(other.x - line.x) > NAME_PX * perPixel)) named.push(line);
     }
-    this.put("names", { x: named.map((l) => l.x), text: named.map((l) => l.text), alpha: named.map((l) => (l.sky ? 0.75 : 1)) });
+    this.put("names", {
+      x: named.map((l) => l.x),
+      text: named.map((l) => l.text),
+      alpha: named.map((l) => (l.sky ? 0.75 : 1)),
+    });
     this.put("lines", { x: inside.filter((l) => !l.sky && (l.main || named.includes(l))).map((l) => l.x) });
     this.put("sky", { x: inside.filter((l) => l.sky).map((l) => l.x) });
     this.placeFeatures(perPixel);
@@ -255,7 +311,9 @@ class SpectrumFigures {
   placeFeatures(perPixel) {
     const names = { x: [], y: [], text: [], color: [] };
     const ends = [-Infinity, -Infinity, -Infinity];
-    const order = [...this.spectrum.features.keys()].sort((a, b) => this.spectrum.features[a].wavelength - this.spectrum.features[b].wavelength);
+    const order = [...this.spectrum.features.keys()].sort(
+      (a, b) => this.spectrum.features[a].wavelength - this.spectrum.features[b].wavelength,
+    );
     for (const i of order) {
       const { wavelength, kind, sigma } = this.spectrum.features[i];
       if (!(wavelength >= this.x.start && wavelength <= this.x.end)) continue;

@@ -37,7 +37,10 @@ class LatentFigures {
       this.find(model, "star_point").glyph.setv({ fill_color: colour("ink"), line_color: colour("page") });
     }
     const legend = document.getElementById("latent-legend");
-    legend.replaceChildren(...this.library.classes.map((kind) => make("span", {}, swatch(kind, dark), ` ${kind.name}`)), make("span", {}, make("i", { class: "swatch star" }), " this star"));
+    legend.replaceChildren(
+      ...this.library.classes.map((kind) => make("span", {}, swatch(kind, dark), ` ${kind.name}`)),
+      make("span", {}, make("i", { class: "swatch star" }), " this star"),
+    );
   }
 
   show(arrays) {
@@ -60,7 +63,9 @@ class LatentFigures {
       model.tags.forEach((which, axis) => {
         const at = this.star[which];
         const spread = Math.max(...this.draws[which].map((value) => Math.abs(value - at)));
-        let [low, high] = near ? [at - Math.max(0.5, 1.5 * spread), at + Math.max(0.5, 1.5 * spread)] : range(this.points[which], 0.2, 99.8);
+        let [low, high] = near
+          ? [at - Math.max(0.5, 1.5 * spread), at + Math.max(0.5, 1.5 * spread)]
+          : range(this.points[which], 0.2, 99.8);
         if (!near) {
           [low, high] = [Math.min(low, at), Math.max(high, at)];
           [low, high] = [low - 0.05 * (high - low), high + 0.05 * (high - low)];
@@ -72,7 +77,9 @@ class LatentFigures {
 
   /** In words: of which classes the library's points nearest to the star are. */
   describe() {
-    const distance = this.classes.map((_, n) => this.points.reduce((sum, row, k) => sum + (row[n] - this.star[k]) ** 2, 0));
+    const distance = this.classes.map((_, n) =>
+      this.points.reduce((sum, row, k) => sum + (row[n] - this.star[k]) ** 2, 0),
+    );
     const nearest = [...distance.keys()].sort((a, b) => distance[a] - distance[b]).slice(0, 20);
     const counts = new Map();
     for (const n of nearest) counts.set(this.classes[n].name, (counts.get(this.classes[n].name) ?? 0) + 1);
@@ -84,11 +91,16 @@ class LatentFigures {
 /** The mark of a class as a small picture. */
 function swatch(kind, dark) {
   const shapes = {
-    circle: "M7 1a6 6 0 1 0 .01 0z", triangle: "M7 1L13 12H1z", square: "M2 2H12V12H2z", diamond: "M7 0L13 7L7 14L1 7z", inverted_triangle: "M1 2H13L7 13z",
+    circle: "M7 1a6 6 0 1 0 .01 0z",
+    triangle: "M7 1L13 12H1z",
+    square: "M2 2H12V12H2z",
+    diamond: "M7 0L13 7L7 14L1 7z",
+    inverted_triangle: "M1 2H13L7 13z",
   };
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  for (const [name, value] of Object.entries({ viewBox: "0 0 14 14", class: "mark", "aria-hidden": "true" })) svg.setAttribute(name, value);
+  for (const [name, value] of Object.entries({ viewBox: "0 0 14 14", class: "mark", "aria-hidden": "true" }))
+    svg.setAttribute(name, value);
   path.setAttribute("d", shapes[kind.mark]);
   path.setAttribute("fill", dark ? kind.dark : kind.light);
   svg.append(path);

@@ -1,6 +1,10 @@
 // The page: what is chosen, keys, links, colours, paper.
 
-let table, figures, latents, drawn, chosen = -1;
+let table,
+  figures,
+  latents,
+  drawn,
+  chosen = -1;
 const index = JSON.parse(byId("index").textContent);
 const { columns } = index;
 
@@ -35,7 +39,9 @@ async function show(row) {
 
 function showUndrawn(row) {
   byId("summary").textContent = summarize(columns, row, { classes: [] });
-  note(`The figure of this spectrum is not on the page, which would be too large (--max-mb). For a page of its own: bayesden report ${columns.file[row]} --out one.html`);
+  note(
+    `The figure of this spectrum is not on the page, which would be too large (--max-mb). For a page of its own: bayesden report ${columns.file[row]} --out one.html`,
+  );
   announce(row);
 }
 
@@ -48,13 +54,24 @@ function draw(row, core, single) {
   drawn = { core, className: columns.class[row] };
   figures.show(core, single);
   byId("summary").textContent = summarize(columns, row, core);
-  note(index.thinned ? "Single exposures are not on this page, which would be too large with them (--max-mb); drawn are their mean and their stacked residuals." : "");
-  byId("velocity").textContent = core.velocity === null ? " (not known: at rest)" : ` (${signed(core.velocity, 0)} km/s)`;
+  note(
+    index.thinned
+      ? "Single exposures are not on this page, which would be too large with them (--max-mb); drawn are their mean and their stacked residuals."
+      : "",
+  );
+  byId("velocity").textContent =
+    core.velocity === null ? " (not known: at rest)" : ` (${signed(core.velocity, 0)} km/s)`;
   const several = (single?.arrays.exposures.length ?? 0) > 1;
   byId("exposures-label").hidden = !single?.arrays.exposures.length;
   byId("which-label").hidden = !several;
-  byId("which").replaceChildren(make("option", { value: -1 }, "all"), ...Array.from({ length: several ? single.arrays.exposures.length : 0 }, (_, i) => make("option", { value: i }, `exposure ${i + 1}`)));
-  for (const button of document.querySelectorAll("#windows [data-window]")) button.disabled = Boolean(button.dataset.window) && !figures.hasWindow(button.dataset.window);
+  byId("which").replaceChildren(
+    make("option", { value: -1 }, "all"),
+    ...Array.from({ length: several ? single.arrays.exposures.length : 0 }, (_, i) =>
+      make("option", { value: i }, `exposure ${i + 1}`),
+    ),
+  );
+  for (const button of document.querySelectorAll("#windows [data-window]"))
+    button.disabled = Boolean(button.dataset.window) && !figures.hasWindow(button.dataset.window);
   showClasses(core, columns.class[row]);
   showFeatureTable(core, (first, last) => figures.go(first, last));
   showExposureTable(core);
@@ -81,6 +98,7 @@ function watchLatents(items) {
       if (!entries.some((entry) => entry.isIntersecting)) return;
       watcher.disconnect();
       latents = await LatentFigures.create(items, byId("latents"), await unpack(text));
+      latents.near = byId("latent-near").ariaPressed === "true";
       if (drawn) showLatents();
       document.documentElement.dataset.latents = "true";
     },
@@ -157,10 +175,16 @@ function makeFilters() {
   const counts = new Map();
   for (const name of columns.class) if (name !== null) counts.set(name, (counts.get(name) ?? 0) + 1);
   byId("class").append(...[...counts].map(([name, count]) => make("option", { value: name }, `${name} (${count})`)));
-  const flagged = (flag) => columns.flags.filter((flags) => (flag === "none" ? !flags.length : flag === "any" ? flags.length : flags.includes(flag))).length;
+  const flagged = (flag) =>
+    columns.flags.filter((flags) =>
+      flag === "none" ? !flags.length : flag === "any" ? flags.length : flags.includes(flag),
+    ).length;
   const words = { any: "any", none: "none", ...Object.fromEntries(index.flags.map((flag) => [flag, flagWords(flag)])) };
-  byId("flag").append(...Object.entries(words).map(([flag, text]) => make("option", { value: flag }, `${text} (${flagged(flag)})`)));
-  const apply = () => table.filter({ text: byId("text").value, className: byId("class").value, flag: byId("flag").value });
+  byId("flag").append(
+    ...Object.entries(words).map(([flag, text]) => make("option", { value: flag }, `${text} (${flagged(flag)})`)),
+  );
+  const apply = () =>
+    table.filter({ text: byId("text").value, className: byId("class").value, flag: byId("flag").value });
   for (const id of ["text", "class", "flag"]) byId(id).addEventListener("input", apply);
   byId("filters").addEventListener("submit", (event) => {
     event.preventDefault();
@@ -198,12 +222,12 @@ function makeControls() {
   for (const near of [false, true]) {
     const button = byId(near ? "latent-near" : "latent-all");
     button.addEventListener("click", () => {
-      latents.frame(near);
+      latents?.frame(near);
       byId("latent-near").setAttribute("aria-pressed", near);
       byId("latent-all").setAttribute("aria-pressed", !near);
     });
   }
-  byId("latents").addEventListener("dblclick", () => latents.frame(latents.near));
+  byId("latents").addEventListener("dblclick", () => latents?.frame(latents.near));
   byId("help").addEventListener("click", () => byId("keys").showModal());
   document.querySelector(".skip").addEventListener("click", (event) => {
     event.preventDefault();
@@ -234,9 +258,12 @@ const KEYS = {
 function onKey(event) {
   const typing = event.target.matches?.("input:not([type=checkbox]), select, textarea");
   if (typing && event.key === "Escape") byId("table").focus();
-  if (typing || event.altKey || event.ctrlKey || event.metaKey || byId("keys").open || !byId("shortcuts").checked) return;
+  if (typing || event.altKey || event.ctrlKey || event.metaKey || byId("keys").open || !byId("shortcuts").checked)
+    return;
   const windows = document.querySelectorAll("#windows [data-window]");
-  const key = KEYS[event.key] ?? (/^\d$/.test(event.key) && windows[Number(event.key)] ? () => windows[Number(event.key)].click() : null);
+  const key =
+    KEYS[event.key] ??
+    (/^\d$/.test(event.key) && windows[Number(event.key)] ? () => windows[Number(event.key)].click() : null);
   if (!key) return;
   event.preventDefault();
   key();

@@ -11,15 +11,33 @@ const HEADS = [
   { key: "velocity", label: "Velocity, km/s", digits: 0 },
   { key: "flags", label: "Flags", words: true },
   { key: "exposures", label: "Exp.", title: "Exposures", digits: 0 },
-  { key: "support", label: "Support p", title: "Small where the spectrum is unlike what the model knows", rising: true },
+  {
+    key: "support",
+    label: "Support p",
+    title: "Small where the spectrum is unlike what the model knows",
+    rising: true,
+  },
   { key: "lines", label: "Lines", title: "Lines that the model lacks", digits: 0 },
   { key: "survey", label: "Survey’s class", words: true },
 ];
 const QUANTITIES = {
-  snr: "snr", v: "velocity", velocity: "velocity", dv: "velocity_error", p: "support", prob: "probability",
-  exposures: "exposures", exp: "exposures", lines: "lines",
+  snr: "snr",
+  v: "velocity",
+  velocity: "velocity",
+  dv: "velocity_error",
+  p: "support",
+  prob: "probability",
+  exposures: "exposures",
+  exp: "exposures",
+  lines: "lines",
 };
-const COMPARISONS = { "<": (a, b) => a < b, ">": (a, b) => a > b, "<=": (a, b) => a <= b, ">=": (a, b) => a >= b, "=": (a, b) => a === b };
+const COMPARISONS = {
+  "<": (a, b) => a < b,
+  ">": (a, b) => a > b,
+  "<=": (a, b) => a <= b,
+  ">=": (a, b) => a >= b,
+  "=": (a, b) => a === b,
+};
 
 /** An element with attributes and children; texts are texts, never markup. */
 function make(tag, attributes = {}, ...children) {
@@ -56,7 +74,15 @@ class ResultTable {
 
   searchText(row) {
     const { key, file, name, flags, survey } = this.columns;
-    const words = [key[row], file[row], name[row], this.columns.class[row], survey[row], ...flags[row], ...flags[row].map(flagWords)];
+    const words = [
+      key[row],
+      file[row],
+      name[row],
+      this.columns.class[row],
+      survey[row],
+      ...flags[row],
+      ...flags[row].map(flagWords),
+    ];
     return words.join("\n").toLowerCase();
   }
 
@@ -64,7 +90,11 @@ class ResultTable {
     const cells = HEADS.map((head, column) => {
       const button = make("button", { type: "button", title: head.title ?? null, tabindex: "0" }, head.label);
       button.addEventListener("click", () => this.sortBy(head));
-      return make("th", { scope: "col", class: head.words ? null : "number", "aria-colindex": column + 1, "data-key": head.key }, button);
+      return make(
+        "th",
+        { scope: "col", class: head.words ? null : "number", "aria-colindex": column + 1, "data-key": head.key },
+        button,
+      );
     });
     document.getElementById("heads").append(...cells);
   }
@@ -73,7 +103,8 @@ class ResultTable {
     const again = this.sorted?.key === head.key;
     this.sorted = { key: head.key, rising: again ? !this.sorted.rising : Boolean(head.words || head.rising) };
     for (const cell of document.querySelectorAll("#heads th")) {
-      if (cell.dataset.key === head.key) cell.setAttribute("aria-sort", this.sorted.rising ? "ascending" : "descending");
+      if (cell.dataset.key === head.key)
+        cell.setAttribute("aria-sort", this.sorted.rising ? "ascending" : "descending");
       else cell.removeAttribute("aria-sort");
     }
     this.arrange();
@@ -83,12 +114,17 @@ class ResultTable {
 
   /** Rows whose texts hold all words and whose numbers meet all conditions, of a class and with a flag. */
   filter({ text, className, flag }) {
-    const tests = text.toLowerCase().split(/\s+/).filter(Boolean).map((word) => this.test(word));
+    const tests = text
+      .toLowerCase()
+      .split(/\s+/)
+      .filter(Boolean)
+      .map((word) => this.test(word));
     const { flags } = this.columns;
     this.order = [...this.columns.key.keys()].filter(
       (row) =>
         (!className || this.columns.class[row] === className) &&
-        (!flag || (flag === "none" ? !flags[row].length : flag === "any" ? flags[row].length : flags[row].includes(flag))) &&
+        (!flag ||
+          (flag === "none" ? !flags[row].length : flag === "any" ? flags[row].length : flags[row].includes(flag))) &&
         tests.every((test) => test(row)),
     );
     this.arrange();
@@ -166,22 +202,36 @@ class ResultTable {
     const { scrollTop, clientHeight } = this.scroller;
     const first = printed ? 0 : Math.max(0, Math.floor(scrollTop / ROW) - SPARE);
     const last = Math.min(this.order.length, printed ? PRINTED : Math.ceil((scrollTop + clientHeight) / ROW) + SPARE);
-    const spacer = (count) => make("tr", { class: "spacer", "aria-hidden": "true" }, make("td", { colspan: HEADS.length, style: `height:${count * ROW}px` }));
+    const spacer = (count) =>
+      make(
+        "tr",
+        { class: "spacer", "aria-hidden": "true" },
+        make("td", { colspan: HEADS.length, style: `height:${count * ROW}px` }),
+      );
     const rows = this.order.slice(first, last).map((row, i) => this.makeRow(row, first + i));
     const left = printed ? 0 : this.order.length - last;
     this.body.replaceChildren(...(first ? [spacer(first)] : []), ...rows, ...(left > 0 ? [spacer(left)] : []));
     this.table.setAttribute("aria-rowcount", this.order.length + 1);
-    if (document.getElementById(`row-${this.chosen}`)) this.table.setAttribute("aria-activedescendant", `row-${this.chosen}`);
+    if (document.getElementById(`row-${this.chosen}`))
+      this.table.setAttribute("aria-activedescendant", `row-${this.chosen}`);
     else this.table.removeAttribute("aria-activedescendant");
   }
 
   makeRow(row, place) {
     const cells = HEADS.map((head, column) =>
-      make("td", { role: "gridcell", "aria-colindex": column + 1, class: head.words ? null : "number" }, ...this.cell(head, row)),
+      make(
+        "td",
+        { role: "gridcell", "aria-colindex": column + 1, class: head.words ? null : "number" },
+        ...this.cell(head, row),
+      ),
     );
     cells[0].title = this.columns.file[row];
     const chosen = row === this.chosen;
-    return make("tr", { id: `row-${row}`, "data-row": row, "aria-rowindex": place + 2, "aria-selected": chosen }, ...cells);
+    return make(
+      "tr",
+      { id: `row-${row}`, "data-row": row, "aria-rowindex": place + 2, "aria-selected": chosen },
+      ...cells,
+    );
   }
 
   cell(head, row) {
@@ -190,9 +240,13 @@ class ResultTable {
     if (value === null || value === "") return ["–"];
     if (head.key === "velocity") {
       const error = this.columns.velocity_error[row];
-      return [signed(value, 0), ...(error === null ? [] : [make("span", { class: "error" }, ` ± ${error.toFixed(error < 1 ? 1 : 0)}`)])];
+      return [
+        signed(value, 0),
+        ...(error === null ? [] : [make("span", { class: "error" }, ` ± ${error.toFixed(error < 1 ? 1 : 0)}`)]),
+      ];
     }
-    if (head.key === "support") return [value === 0 ? "0" : value < 0.01 ? value.toExponential(0).replace("-", "−") : value.toFixed(2)];
+    if (head.key === "support")
+      return [value === 0 ? "0" : value < 0.01 ? value.toExponential(0).replace("-", "−") : value.toFixed(2)];
     return [head.words ? value : head.key === "probability" ? probability(value) : signed(value, head.digits)];
   }
 }
