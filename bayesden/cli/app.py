@@ -33,6 +33,9 @@ EXTRAS = {  # which extra brings a module
     "pyarrow": "survey",
 }
 
+INTERRUPTED = 130
+RESUMABLE = ("denoise", "simulate")  # what an interrupted run has finished is kept
+
 app = typer.Typer(
     help=PROGRAM,
     add_completion=False,
@@ -95,14 +98,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = [word for word in words if word != "--debug"] or ["--help"]
     try:
         status = get_command(app).main(words, prog_name="bayesden", standalone_mode=False, obj={"debug": debug})
-        return int(status or 0)
-    except (KeyboardInterrupt, typer.Abort):
-        return 130
+    except (KeyboardInterrupt, typer.Abort):  # where Typer does not make a status of it
+        status = INTERRUPTED
     except Exception as error:
         if debug:
             traceback.print_exc()
         complain(_line(error))
         return 2
+    if status == INTERRUPTED and words[0] in RESUMABLE:
+        complain("interrupted: the same command with --resume goes on")
+    return int(status or 0)
 
 
 def _line(error: Exception) -> str:

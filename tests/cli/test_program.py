@@ -118,18 +118,28 @@ def test_a_bug_of_ours_is_one_line_too(capsys):
     assert capsys.readouterr().err == "error: unexpected RuntimeError: a matrix of 3 lines (--debug shows where)\n"
 
 
+@pytest.fixture
+def interrupt():
+    """Ctrl-C a second from now; a background job starts with the signal ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    timer = threading.Timer(1.0, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    yield
+    timer.join()
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX signals")
-def test_an_interrupt_is_quiet_and_leaves_nothing(bayesden, library_file, tmp_path):
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts with the signal ignored
-    try:
-        timer = threading.Timer(1.0, signal.raise_signal, [signal.SIGINT])
-        timer.start()
-        ran = bayesden("fit-generator", library_file, "--epochs", 5000, "--out", tmp_path / "generator.safetensors")
-        timer.join()
-    finally:
-        signal.signal(signal.SIGINT, before)
+def test_an_interrupt_is_quiet_and_leaves_nothing(bayesden, library_file, tmp_path, interrupt):
+    ran = bayesden("fit-generator", library_file, "--epochs", 5000, "--out", tmp_path / "generator.safetensors")
     assert ran == (130, "", "")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX signals")
+def test_an_interrupted_run_says_how_to_go_on(bayesden, tmp_path, interrupt):
+    ran = bayesden("simulate", "sdss", "-n", 100_000, "--grid", "generator", "--out", tmp_path / "many.h5")
+    assert ran == (130, "", "error: interrupted: the same command with --resume goes on\n")
 
 
 def test_a_missing_extra_is_named():
