@@ -47,6 +47,7 @@ METHODS = {
     for key, value in vars(thing).items()
     if not key.startswith("_") and (inspect.isfunction(value) or isinstance(value, classmethod | property))
 }
+API = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
 SECTIONS = ("Arguments", "Returns", "Yields", "Raises", "Example", "References")
 NUMBERS_WITHOUT_UNIT = {"mask", "arm", "correlation", "residual_z", "prior_fraction", "latent", "parameters", "stats"}
 UNIT = re.compile(r"unit|Å|km/s|mag\b|nat|likelihood|draws|any|as for")
@@ -148,6 +149,11 @@ def test_no_example_is_skipped() -> None:
 @pytest.mark.parametrize("name", [*PUBLIC, *METHODS])
 def test_public_name_is_described(name: str) -> None:
     assert list(missing(name, PUBLIC.get(name) or METHODS[name])) == []
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_name_is_on_the_page(name: str) -> None:
+    assert re.search(rf"^\.\. auto(?:function|class):: (?:[\w.]+\.)?{name}$", API, re.MULTILINE)
 
 
 def test_errors_are_described() -> None:
