@@ -32,7 +32,8 @@ class Page(HTMLParser):
 
 def broken(root: Path) -> Iterator[str]:
     """One line for each link that leads nowhere."""
-    pages = {path: Page(path.read_text(encoding="utf-8")) for path in sorted(root.rglob("*.html"))}
+    paths = [path for path in sorted(root.rglob("*.html")) if path.relative_to(root).parts[0] != "_static"]  # templates
+    pages = {path: Page(path.read_text(encoding="utf-8")) for path in paths}
     for path, page in pages.items():
         for link in dict.fromkeys(page.links):
             parts = urlsplit(link)
