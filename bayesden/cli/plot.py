@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["plot"]
 
-FIGURES = (".png", ".pdf", ".svg")
-
 
 class Kind(StrEnum):
     """Kinds of figures, each a function of `report`."""
@@ -34,6 +32,25 @@ class Kind(StrEnum):
     CLASSES = "classes"
     PREDICTIVE = "predictive"
     LOO_PIT = "loo-pit"
+
+
+class Format(StrEnum):
+    """Endings of figures."""
+
+    PNG = "png"
+    PDF = "pdf"
+    SVG = "svg"
+    EPS = "eps"
+
+
+FIGURES = tuple(f".{ending}" for ending in Format)
+
+
+class Size(StrEnum):
+    """Widths of `report.style`."""
+
+    COLUMN = "column"
+    PAGE = "page"
 
 
 OPTIONS = {  # what each is for
@@ -55,10 +72,19 @@ def plot(
             "-o",
             metavar="DIR|FILE",
             help="A folder, made if missing; or, for one result, a name that ends "
-            "in .png, .pdf or .svg.  [default: RESULT with the ending .png, beside it]",
+            "in .png, .pdf, .svg or .eps.  [default: RESULT with another ending, beside it]",
         ),
     ] = None,
     kind: Annotated[Kind, typer.Option(help="Which figure.")] = Kind.SPECTRUM,
+    size: Annotated[
+        Size | None,
+        typer.Option(
+            help="As wide as a journal's column (88 mm) or page (180 mm).  [default: a column for classes and loo-pit, "
+            "else a page]",
+            show_default=False,
+        ),
+    ] = None,
+    form: Annotated[Format, typer.Option("--format", help="Of figures that --out does not name.")] = Format.PNG,
     zoom: Annotated[
         str | None,
         typer.Option(
@@ -79,7 +105,9 @@ def plot(
     from ..report import save_figure
 
     draw = _figure(kind, {"zoom": zoom, "parameters": parameters, "model": model})
-    targets = _targets(results, out, "" if kind is Kind.SPECTRUM else f"-{kind}")
+    if size is not None:
+        draw = partial(draw, size=size.value)
+    targets = _targets(results, out, f"{'' if kind is Kind.SPECTRUM else f'-{kind}'}.{form}")
     failed, taken = 0, set()
     with progress() as report:
         for done, (path, target) in enumerate(zip(results, targets, strict=True), 1):
@@ -139,11 +167,11 @@ def _zoom(text: str | None) -> "Zoom | None":
 
 def _targets(results: list[Path], out: Path | None, ending: str) -> list[Path]:
     if out is None:
-        return [path.parent / f"{plain_stem(path)}{ending}.png" for path in results]
+        return [path.parent / f"{plain_stem(path)}{ending}" for path in results]
     if out.suffix and not out.is_dir() and (len(results) == 1 or out.suffix.lower() in FIGURES):
         if len(results) > 1:
             raise InputError(f"--out: expected a folder for {len(results)} results, got the name of one figure, {out}")
         check_folder(out.parent)
         return [out]
     check_folder(out)
-    return [out / f"{plain_stem(path)}{ending}.png" for path in results]
+    return [out / f"{plain_stem(path)}{ending}" for path in results]
