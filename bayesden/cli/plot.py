@@ -28,6 +28,7 @@ class Kind(StrEnum):
     SPECTRUM = "spectrum"
     RESIDUALS = "residuals"
     TRACE = "trace"
+    PAIRS = "pairs"
     LATENTS = "latents"
     CLASSES = "classes"
     PREDICTIVE = "predictive"
@@ -55,7 +56,7 @@ class Size(StrEnum):
 
 OPTIONS = {  # what each is for
     "zoom": (Kind.SPECTRUM, Kind.RESIDUALS, Kind.PREDICTIVE),
-    "parameters": (Kind.TRACE,),
+    "parameters": (Kind.TRACE, Kind.PAIRS),
     "model": (Kind.LATENTS,),
 }
 
@@ -94,7 +95,8 @@ def plot(
         ),
     ] = None,
     parameters: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="Of a trace, with commas, such as velocity_kms,ebv,z[0].")
+        str | None,
+        typer.Option(metavar="NAMES", help="Of a trace or of pairs, with commas, such as velocity_kms,ebv,z[0]."),
     ] = None,
     model: Annotated[
         str | None, typer.Option(help="Behind latents: the name or path of the model.  [default: the shipped one]")
@@ -142,8 +144,9 @@ def _figure(kind: Kind, given: dict[str, str | None]) -> "Callable[[Posterior], 
             Kind.PREDICTIVE: report.plot_predictive,
         }[kind]
         return partial(draw, zoom=_zoom(given["zoom"]))
-    if kind is Kind.TRACE:
-        return partial(report.plot_trace, names=given["parameters"] and _names(given["parameters"]))
+    if kind in OPTIONS["parameters"]:
+        drawn = report.plot_trace if kind is Kind.TRACE else report.plot_pairs
+        return partial(drawn, names=given["parameters"] and _names(given["parameters"]))
     if kind is Kind.LATENTS:
         from ..model.checkpoint import load_model
 

@@ -27,7 +27,7 @@ STELLAR_LINES = {
 }
 SKY_LINES = {"sky": (5578.89,)}  # [O I], the line that most often leaves a residual
 
-LETTER = 0.0525  # width of a small letter, inches
+LETTER = 0.057  # width of a small letter, inches
 ROWS = 3  # of labels of lines that the model lacks
 ROOM = {"column": 58, "page": 112}  # small letters in a line
 
@@ -143,6 +143,6 @@ def draw_title(fig: Figure, posterior: Posterior, view: View, *, narrow: bool) -
         down = top + 0.075 + (len(lines) + 0.5) * step
         fig.text(left + 0.012 * bool(flags), 1 - down / height, "\n".join(flagged), ha="left", va="top",
                  fontsize=SMALL, **at, **style)  # fmt: skip
-        return down + 0.08 + step * (len(flagged) - 1)
+        return down + 0.02 + step * len(flagged) + 0.04 * bool(flags)
     fig.text(0.988, 1 - 0.06 / height, "\n".join(flagged), ha="right", va="top", fontsize=SMALL, **at, **style)
     return max(top + 0.12 + step * len(lines), 0.16 + step * len(flagged))

@@ -79,7 +79,7 @@ def plot_posterior(
     fig.get_layout_engine().set(**MARGINS, rect=(0, 0, 1, 1 - top))
     shape = {"height_ratios": heights, "width_ratios": [1] if narrow else [1, SIDE]}
     panels = fig.subplots(len(rows), 1 if narrow else 2, squeeze=False, gridspec_kw=shape)
-    width = SIZES[size] * (0.86 if narrow else 0.79)  # of a panel, nearly
+    width = SIZES[size] * (0.77 if narrow else 0.72)  # of a panel, nearly
     for number, ((what, z, colour, name), row) in enumerate(zip(rows, panels, strict=True)):
         ax, side = row[0], None if narrow else row[1]
         if what == "flux":
@@ -133,7 +133,7 @@ def _draw_flux(ax: Axes, view: View, unit: str) -> list[Artist]:
     for (name, edges), colour, order in zip(view.bands.items(), BANDS, (2, 2.1), strict=False):
         handles.append(ax.fill_between(w, *edges, color=colour, lw=0, label=name, zorder=order))
     if n:
-        name, colour = (f"mean of {n} exposures", COADD) if n > 1 else ("one exposure", SINGLE)
+        name, colour = (f"mean of {n}", COADD) if n > 1 else ("one exposure", SINGLE)
         handles += ax.plot(w, view.coadd, color=colour, lw=0.4, zorder=3, label=name, **steps)
     if n > 1:
         style = {"color": EXPOSURE, "lw": 0.3, "zorder": 1, **steps}

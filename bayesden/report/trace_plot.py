@@ -15,9 +15,9 @@ from ..io.inference_data import convergence
 from ..posterior import Posterior
 from .style import CHAINS, SMALL, TEXT, Size, dress, is_column, paper_figure
 
-__all__ = ["plot_trace", "traced"]
+__all__ = ["LABELS", "plot_trace", "traced"]
 
-WORDS = {
+LABELS = {
     "velocity_kms": "velocity  [km/s]",
     "ebv": "E(B−V)  [mag]",
     "log_amplitude": "ln amplitude",
@@ -63,7 +63,7 @@ def plot_trace(posterior: Posterior, names: Sequence[str] | None = None, *, size
         _draw_chains(left, values, chains.stats.get("diverging"))
         _draw_marginals(right, values)
         left.set_title(worth[number], loc="right", fontsize=SMALL, color=TEXT, pad=2)
-        left.set_title(WORDS.get(name, name), loc="left", fontsize=SMALL, fontweight="bold", color=TEXT, pad=2)
+        left.set_title(LABELS.get(name, name), loc="left", fontsize=SMALL, fontweight="bold", color=TEXT, pad=2)
         dress(left, x="draw" if number == len(rows) - 1 else None)
     return fig
 
