@@ -30,6 +30,7 @@ FENCES = {
     "nflows": ("model.noiseflow", "model.flow_prior", "model.student_t"),
     "matplotlib": ("report",),
     "arviz": ("io.inference_data",),
+    "specutils": ("io.spectrum1d",),
     "dask": ("survey",),
     "urllib3": ("io.download",),
     "astroquery": ("io.download.skyserver",),

@@ -111,9 +111,10 @@ def dress(ax: Axes, *, x: str | None = None, y: str | None = None) -> None:
 
 
 def pretty_unit(unit: str) -> str:
-    """A unit as FITS writes it, for reading: 1E-17 erg/cm^2/s/Ang becomes 10⁻¹⁷ erg/cm²/s/Å."""
-    unit = re.sub(r"\b1[eE]([-+]?\d+)\b", r"$10^{\1}$", unit.replace("$", r"\$"))
-    return re.sub(r"\^(-?\d+)", r"$^{\1}$", re.sub(r"\b(Angstrom|Ang|AA)\b", "Å", unit))
+    """A unit as FITS writes it, for reading: 1E-17 erg/cm^2/s/Ang becomes 10⁻¹⁷ erg/cm²/s/Å, 10**-17 erg s-1 10⁻¹⁷ erg s⁻¹."""
+    unit = re.sub(r"\b(?:1[eE]|10\*\*)([-+]?\d+)\b", r"$10^{\1}$", unit.replace("$", r"\$"))
+    unit = re.sub(r"\b([A-Za-z]+)\^?([-+]?\d+)\b", r"\1$^{\2}$", unit)
+    return re.sub(r"\b(Angstrom|Ang|AA)(?![a-z])", "Å", unit)
 
 
 def mark_beyond(

@@ -182,7 +182,7 @@ def test_residuals_of_any_number_of_exposures(exposures, post):
     data = np.ones_like(z)
     fig = plot_residuals(replace(post, residual_z=z, data_flux=data, data_ivar=data))
     assert ("stacked" in words(fig)) == (exposures > 1) and fig.get_figheight() < 9.7
-    fig.canvas.draw()  # nothing is squeezed to nothing, which would warn
+    fig.draw_without_rendering()  # nothing is squeezed to nothing, which would warn
 
 
 def test_autocorrelation_of_a_moving_average():

@@ -71,7 +71,7 @@ def test_as_wide_as_a_column_or_a_page_opaque_and_within_the_figure(n_exposures:
     flags, lines = frozenset(FLAGS), tuple(Feature(w, 1, 1, 9, 0.1, 9, "emission") for w in range(4100, 9000, 300))
     fig = plot_posterior(make(n_exposures, flags=flags, features=lines, name="spec-4961-55719-0378"), size=size)
     assert fig.get_figwidth() == pytest.approx({"column": 88, "page": 180}[size] / 25.4)
-    fig.canvas.draw()
+    fig.draw_without_rendering()
     seen, room = fig.get_tightbbox(), fig.bbox_inches
     assert seen.x0 >= -0.01 and seen.x1 <= room.x1 + 0.01 and seen.y0 >= -0.01 and seen.y1 <= room.y1 + 0.01
     title = [text.get_window_extent() for text in fig.texts]
@@ -201,7 +201,7 @@ def test_lines_that_the_model_lacks_are_named_and_their_labels_do_not_meet(n_exp
     features = [Feature(w, 1.0, 0.1, 8.0, 1e-9, 200.0, "emission", "Hα" if w == 6564.0 else "") for w in places]
     crowd = [Feature(6560.0 + n, 1.0, 0.1, 5.0, 1e-9, 200.0, "absorption") for n in range(9)]
     fig = plot_posterior(make(n_exposures, features=(*crowd, *features)), size=size)
-    fig.canvas.draw()
+    fig.draw_without_rendering()
     panel = next(ax for ax in fig.axes if any("8.0 σ" in text.get_text() for text in ax.texts))
     labels = [text for text in panel.texts if " σ" in text.get_text()]
     text = words(fig)
