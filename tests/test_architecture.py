@@ -15,7 +15,7 @@ LAYERS = {
     **dict.fromkeys(("errors", "names", "device", "spectrum", "chains", "measurement", "posterior"), 0),
     **dict.fromkeys(("io", "model", "simulation"), 1),
     **dict.fromkeys(("train", "infer"), 2),
-    **dict.fromkeys(("evaluate", "survey", "report"), 3),
+    **dict.fromkeys(("evaluate", "survey", "report", "installation"), 3),
     **dict.fromkeys(("cli", "__main__"), 4),
     "__init__": 5,  # the public names; nothing inside the package may import it
 }
@@ -38,6 +38,7 @@ FENCES = {
     "pyarrow": ("survey.manifest",),
     "typer": ("cli",),
     "rich": ("cli",),
+    "packaging": ("installation",),
     "baselines": (),
     "tests": (),
 }

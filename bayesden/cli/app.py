@@ -10,6 +10,7 @@ from typer.main import get_command
 
 from .console import complain, describe, say
 from .denoise import denoise
+from .doctor import doctor
 from .evaluate import evaluate
 from .fetch import fetch
 from .fit import fit_generator, fit_prior
@@ -26,8 +27,10 @@ UsageError = typer.BadParameter.__base__  # of click, which typer has or has ins
 EXTRAS = {  # which extra brings a module
     "arviz": "arviz",
     "astroquery": "fetch",
+    "bokeh": "report",
     "distributed": "dask",
     "pyarrow": "survey",
+    "specutils": "specutils",
 }
 
 app = typer.Typer(
@@ -49,6 +52,7 @@ COMMANDS = {
     "simulate": simulate,
     "evaluate": evaluate,
     "fetch": fetch,
+    "doctor": doctor,
 }
 for name, command in COMMANDS.items():
     app.command(name, help=PAGES[name], short_help=SHORT[name])(command)

@@ -42,6 +42,7 @@ SHORT = {
     "simulate": "Simulate observations whose truth is known.",
     "evaluate": "Test whether error bars are right.",
     "fetch": "Download spectra of SDSS, or models of the BOSZ grid.",
+    "doctor": "Check that the installation works.",
 }
 
 PAGES = {
@@ -308,4 +309,17 @@ Examples:
 
 Exit status: 0 all are there; 1 some are not, each named on standard error; 2 the command could not be used, or a server
 cannot be reached.""",
+    "doctor": """Check that the installation works, and say what to do where it does not.
+
+Checked are Python, the packages that bayesden needs and their versions, the extras (what each adds, and how to install it), the
+device, the threads, the cache folder, the checksum of the shipped model, and at last a fit of a star of known truth, whose
+numbers must be the expected ones. It takes some ten seconds.
+
+Examples:
+
+\b
+  bayesden doctor
+  bayesden doctor --json > installation.json
+
+Exit status: 0 all works, warnings and absent extras included; 1 something does not; 2 the command could not be used.""",
 }
