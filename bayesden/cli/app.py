@@ -35,7 +35,6 @@ EXTRAS = {  # which extra brings a module
 
 app = typer.Typer(
     help=PROGRAM,
-    add_completion=False,
     rich_markup_mode=None,  # plain pages: the same on a terminal and in a pipe
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},

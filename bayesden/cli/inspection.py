@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import InputError
+from .completion import models
 from .console import say, show_table
 from .fit import show_reconstruction
 from .noise import show_scale
@@ -24,7 +25,12 @@ CONTENTS = {"generator": "generator", "latent_prior": "latent prior", "noise": "
 
 
 def inspect(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A file, or a shipped model's name.", show_default=False)],
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE", help="A file, or a shipped model's name.", show_default=False, autocompletion=models
+        ),
+    ],
     mask_policy: MaskPolicyOption = MaskPolicy.AND,
 ) -> None:
     """Run `bayesden inspect`; `pages.py` has what it says of itself."""

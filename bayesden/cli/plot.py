@@ -12,6 +12,7 @@ import typer
 
 from ..errors import InputError
 from ..names import plain_stem
+from .completion import WINDOW_NAMES, models, windows
 from .console import complain, describe, progress, say
 from .options import check_folder, interval
 
@@ -64,7 +65,8 @@ OPTIONS = {  # what each is for
 def plot(
     context: typer.Context,
     results: Annotated[
-        list[Path], typer.Argument(metavar="RESULT", help="Files that `bayesden denoise` wrote.", show_default=False)
+        list[Path],
+        typer.Argument(metavar="RESULT", help="Files that `bayesden denoise` wrote.", show_default=False),
     ],
     out: Annotated[
         Path | None,
@@ -90,8 +92,10 @@ def plot(
         str | None,
         typer.Option(
             metavar="FIRST:LAST|NAME",
-            help="Show only these wavelengths, vacuum Angstrom, or those about a line: CaHK, Hdelta, Gband, Hbeta, Mgb, "
-            "NaD, Halpha, CaT.",
+            autocompletion=windows,
+            help="Show only these wavelengths, vacuum Angstrom, or those about a line: "
+            + ", ".join(WINDOW_NAMES)
+            + ".",
         ),
     ] = None,
     parameters: Annotated[
@@ -99,7 +103,10 @@ def plot(
         typer.Option(metavar="NAMES", help="Of a trace or of pairs, with commas, such as velocity_kms,ebv,z[0]."),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="Behind latents: the name or path of the model.  [default: the shipped one]")
+        str | None,
+        typer.Option(
+            help="Behind latents: the name or path of the model.  [default: the shipped one]", autocompletion=models
+        ),
     ] = None,
 ) -> int:
     """Run `bayesden plot`; `pages.py` has what it says of itself."""
