@@ -97,6 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(status or 0)
     except (KeyboardInterrupt, typer.Abort):
         return 130
+    except SystemExit as end:  # of what writes completions for a shell
+        return int(end.code or 0)
     except Exception as error:
         if debug:
             traceback.print_exc()

@@ -127,15 +127,17 @@ Examples:
 Exit status: 0 all done; 1 some files failed, each named on standard error; 2 the command could not be used.""",
     "inspect": """Say what a file is and what is in it.
 
-Known are SDSS spec files (exposures, arms, the survey's class, S/N, share of masked pixels), result files, model files
-and single parts (classes, latents, grid, card with scores, sources and licences; the checksum is verified), library files, and
-the HDF5 files of `bayesden simulate`.
+Known are SDSS spec files (exposures, arms, the survey's class, S/N, share of masked pixels), result files and tables of
+results, folders of results and their manifests (how many are done, classes, flags, why others failed), netCDF files of chains,
+model files and single parts (classes, latents, grid, card with scores, sources and licences; the checksum is verified), library
+files, and the HDF5 files of `bayesden simulate`.
 
 Examples:
 
 \b
   bayesden inspect spec-4961-55719-0378.fits
   bayesden inspect out/spec-4961-55719-0378.fits
+  bayesden inspect out
   bayesden inspect sdss-10class
 
 Exit status: 0 done; 2 the file could not be used.""",

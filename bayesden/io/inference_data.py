@@ -21,7 +21,16 @@ from .files import replace_file
 if TYPE_CHECKING:
     from arviz import InferenceData
 
-__all__ = ["Convergence", "Diagnostics", "convergence", "diagnose", "loo_pit", "to_inference_data", "write_netcdf"]
+__all__ = [
+    "Convergence",
+    "Diagnostics",
+    "convergence",
+    "diagnose",
+    "loo_pit",
+    "read_chains",
+    "to_inference_data",
+    "write_netcdf",
+]
 
 DIMS = {  # names of what stands beside chain and draw
     "z": ["latent"],
@@ -176,6 +185,25 @@ def write_netcdf(post: Posterior, path: str | Path, *, overwrite: bool = False) 
     data = to_inference_data(post)
     with replace_file(Path(path), overwrite=overwrite) as place:
         data.to_netcdf(str(place), engine="h5netcdf")
+
+
+def read_chains(path: str | Path) -> dict[str, object]:
+    """What a netCDF file of chains holds, in a few facts: its attributes, sizes, groups and parameters.
+
+    Raises:
+        InputError: if ArviZ is not installed, or cannot read the file as chains.
+    """
+    az = _arviz()
+    try:
+        data = az.from_netcdf(str(path), engine="h5netcdf")
+        posterior = data.posterior
+        sizes, parameters = dict(posterior.sizes), [str(name) for name in posterior.data_vars]
+        facts = {**posterior.attrs, "sizes": sizes, "parameters": parameters, "groups": list(data.groups())}
+        data.close()
+    except Exception as error:  # the readers below meet arbitrary bytes, and raise whatever those lead them to
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path}: expected chains in a netCDF file, got: {type(error).__name__}: {reason}") from None
+    return facts
 
 
 def loo_pit(post: Posterior) -> NDArray:
