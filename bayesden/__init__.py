@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from .chains import Chains
     from .infer.denoise import denoise
     from .io import read, read_posterior, write_posterior
-    from .io.inference_data import loo_pit, to_inference_data, write_netcdf
+    from .io.inference_data import labeller, loo_pit, to_inference_data, write_netcdf
     from .io.spectrum1d import from_spectrum, to_spectrum
     from .measurement import Measurement, colour, equivalent_width
     from .model.checkpoint import load_model
@@ -28,6 +28,7 @@ __all__ = [
     "denoise",
     "equivalent_width",
     "from_spectrum",
+    "labeller",
     "load_model",
     "loo_pit",
     "read",
@@ -50,6 +51,7 @@ _HOME = {
     "denoise": ".infer.denoise",
     "equivalent_width": ".measurement",
     "from_spectrum": ".io.spectrum1d",
+    "labeller": ".io.inference_data",
     "load_model": ".model.checkpoint",
     "loo_pit": ".io.inference_data",
     "read": ".io",

@@ -13,19 +13,21 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..chains import Chains
+from ..chains import LABELS, Chains
 from ..errors import InputError
 from ..posterior import Posterior
 from .files import replace_file
 
 if TYPE_CHECKING:
     from arviz import InferenceData
+    from arviz.labels import MapLabeller
 
 __all__ = [
     "Convergence",
     "Diagnostics",
     "convergence",
     "diagnose",
+    "labeller",
     "loo_pit",
     "read_chains",
     "to_inference_data",
@@ -168,6 +170,18 @@ def _likelihood(az: ModuleType, post: Posterior) -> object:
     data = az.convert_to_dataset({"y": values}, dims={"y": ["block"]})
     data = data.assign_coords(exposure=("block", exposure), wavelength=("block", post.wavelength[first]))
     return _thinned(data, post.chains.thin)
+
+
+def labeller() -> "MapLabeller":
+    """Labels for ArviZ's plots, with units: velocity [km/s] in place of velocity_kms.
+
+    Raises:
+        InputError: if ArviZ is not installed.
+
+    Example:
+        >>> az.plot_pair(idata, var_names=["velocity_kms", "ebv"], labeller=labeller())  # doctest: +SKIP
+    """
+    return _arviz().labels.MapLabeller(var_name_map=LABELS)
 
 
 def write_netcdf(post: Posterior, path: str | Path, *, overwrite: bool = False) -> None:

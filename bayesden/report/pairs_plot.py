@@ -8,11 +8,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from ..chains import Chains
+from ..chains import LABELS, Chains
 from ..errors import InputError
 from ..posterior import Posterior
 from .style import BANDS, DENOISED, FAINT, SINGLE, SMALL, TEXT, Size, dress, is_column, paper_figure
-from .trace_plot import LABELS, traced
+from .trace_plot import traced
 
 __all__ = ["joint_density", "plot_pairs", "within"]
 

@@ -9,20 +9,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from ..chains import Chains
+from ..chains import LABELS, Chains
 from ..errors import InputError
 from ..io.inference_data import convergence
 from ..posterior import Posterior
 from .style import CHAINS, SMALL, TEXT, Size, dress, is_column, paper_figure
 
-__all__ = ["LABELS", "plot_trace", "traced"]
+__all__ = ["plot_trace", "traced"]
 
-LABELS = {
-    "velocity_kms": "velocity  [km/s]",
-    "ebv": "E(B−V)  [mag]",
-    "log_amplitude": "ln amplitude",
-    "lp": "log density",
-}
 FIRST = ("lp", "velocity_kms", "ebv", "log_amplitude", "z")  # what is drawn unless told
 ROWS = 12  # of that, at most
 
