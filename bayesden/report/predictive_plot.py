@@ -55,7 +55,7 @@ def plot_predictive(posterior: Posterior, *, zoom: Zoom | None = None, size: Siz
     draws = chains.predictive[..., inside].reshape(-1, view.n_exposures, view.wavelength.size)
     bands = np.stack([_quantiles(draws[:, e]) for e in range(view.n_exposures)], 1)
     height = float(np.clip(8.4 / view.n_exposures, 0.5, 1.5))
-    fig = paper_figure(size, height * view.n_exposures + 0.9, f"{posterior.name}: exposures and their prediction")
+    fig = paper_figure(size, height * view.n_exposures + 0.9, f"{posterior.name}: prediction of exposures")
     panels = fig.subplots(view.n_exposures, 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     limits = _limits(bands)
     for number, ax in enumerate(panels):

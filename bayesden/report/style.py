@@ -86,7 +86,7 @@ def paper_figure(size: str, height: float, title: str) -> Figure:
         height: Inches.
         title: Shortened in the middle where the figure is too narrow for it.
     """
-    room = 38 if is_column(size) else 80  # letters
+    room = 50 if is_column(size) else 100  # letters
     fig = Figure(figsize=(SIZES[size], height), dpi=DPI, facecolor="white", layout="constrained")
     fig.get_layout_engine().set(**MARGINS)
     title = title if len(title) <= room else f"{title[: room // 2 - 2]} … {title[-room // 2 + 2 :]}"
