@@ -101,5 +101,5 @@ def _draw_exposure(ax: Axes, view: View, number: int, bands: NDArray, limits: tu
     seen = np.isfinite(flux) & np.isfinite(bands[2])
     share = f"{100 * outside[seen].mean():.1f} % outside the 90 % band" if seen.any() else "no data"
     words = {"transform": ax.transAxes, "va": "top", "fontsize": SMALL, "color": TEXT, "bbox": PATCH, "zorder": 7}
-    ax.text(0.006, 0.95, f"exposure {number}", **words)
-    ax.text(0.994, 0.95, share, ha="right", **words)
+    ax.text(0.012, 0.95, f"exposure {number}", **words)
+    ax.text(0.984, 0.95, share, ha="right", **words)
