@@ -13,11 +13,11 @@ INSTALLED := $(VENV)/.installed
 DOCS_INSTALLED := $(VENV)/.docs-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo example test statistical bench lint format docs clean
+.PHONY: help venv demo example figures dist release-check test statistical bench lint format docs clean
 .DELETE_ON_ERROR:
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 	@echo "PYTHON=$(PYTHON) VENV=$(VENV) (set on the command line to use others)"
 
 venv: $(INSTALLED) ## install the package and its tools into $(VENV), versions from constraints.txt
@@ -43,6 +43,21 @@ demo: $(INSTALLED) ## denoise the example spectrum with the shipped model
 
 example: $(INSTALLED) ## draw data/example-spec.fits anew from the shipped model
 	@$(BIN)/python -m bayesden.simulation.example --out data/example-spec.fits
+
+figures: $(INSTALLED) ## draw the docs' pictures of the example anew (some minutes)
+	@$(BIN)/bayesden denoise data/example-spec.fits --map --out $(OUT)/map --overwrite
+	@$(BIN)/bayesden plot $(OUT)/map/example-spec.fits --out docs/_static/example.png
+	@$(BIN)/bayesden denoise data/example-spec.fits --mcmc --out $(OUT)/mcmc --overwrite
+	@$(BIN)/bayesden plot $(OUT)/mcmc/example-spec.fits --kind latents --out docs/_static/latents.png
+	@$(BIN)/bayesden plot $(OUT)/mcmc/example-spec.fits --kind loo-pit --out docs/_static/loo_pit.png
+	@$(BIN)/bayesden plot $(OUT)/mcmc/example-spec.fits --kind pairs --out docs/_static/pairs.png
+
+dist: $(INSTALLED) ## build sdist and wheel into dist
+	@rm -rf dist
+	@$(BIN)/python -m build --no-isolation --outdir dist .
+
+release-check: ## build sdist and wheel, install the wheel elsewhere and use it there (some minutes)
+	@PYTHON=$(PYTHON) .ci/release-check
 
 test: $(INSTALLED) ## the tests (without the statistical ones and the benchmarks)
 	@$(BIN)/python -m pytest -m "not statistical and not benchmark" $(ARGS)

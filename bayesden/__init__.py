@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from .chains import Chains
     from .infer.denoise import denoise
     from .io import read, read_posterior, write_posterior
-    from .io.inference_data import loo_pit, to_inference_data, write_netcdf
+    from .io.inference_data import labeller, loo_pit, to_inference_data, write_netcdf
+    from .io.spectrum1d import from_spectrum, to_spectrum
     from .measurement import Measurement, colour, equivalent_width
     from .model.checkpoint import load_model
     from .posterior import Posterior
@@ -26,12 +27,15 @@ __all__ = [
     "colour",
     "denoise",
     "equivalent_width",
+    "from_spectrum",
+    "labeller",
     "load_model",
     "loo_pit",
     "read",
     "read_posterior",
     "simulate",
     "to_inference_data",
+    "to_spectrum",
     "write_netcdf",
     "write_posterior",
 ]
@@ -46,12 +50,15 @@ _HOME = {
     "colour": ".measurement",
     "denoise": ".infer.denoise",
     "equivalent_width": ".measurement",
+    "from_spectrum": ".io.spectrum1d",
+    "labeller": ".io.inference_data",
     "load_model": ".model.checkpoint",
     "loo_pit": ".io.inference_data",
     "read": ".io",
     "read_posterior": ".io",
     "simulate": ".simulation.build",
     "to_inference_data": ".io.inference_data",
+    "to_spectrum": ".io.spectrum1d",
     "write_netcdf": ".io.inference_data",
     "write_posterior": ".io",
 }

@@ -7,7 +7,14 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Chains"]
+__all__ = ["LABELS", "Chains"]
+
+LABELS = {  # of parameters and statistics, in figures; the others go by their own names
+    "velocity_kms": "velocity  [km/s]",
+    "ebv": "E(B−V)  [mag]",
+    "log_amplitude": "ln amplitude",
+    "lp": "log density",
+}
 
 
 @dataclass(frozen=True, eq=False)

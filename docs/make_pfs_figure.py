@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from bayesden.io.etc_table import EtcGrid, read_etc
+from bayesden.report import save_figure
 from bayesden.report.instrument_plots import compare, plot_comparison
-from bayesden.report.plots import save_figure
 from bayesden.simulation.instruments import sky
 from bayesden.simulation.instruments.pfs_mr import pfs_mr
 

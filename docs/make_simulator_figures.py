@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
+from bayesden.report import save_figure
 from bayesden.report.instrument_plots import plot_simulation
-from bayesden.report.plots import save_figure
 from bayesden.simulation.build import build_simulator
 from bayesden.simulation.simulator import Simulation, Simulator
 

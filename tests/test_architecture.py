@@ -15,7 +15,7 @@ LAYERS = {
     **dict.fromkeys(("errors", "names", "device", "spectrum", "chains", "measurement", "posterior"), 0),
     **dict.fromkeys(("io", "model", "simulation"), 1),
     **dict.fromkeys(("train", "infer"), 2),
-    **dict.fromkeys(("evaluate", "survey", "report"), 3),
+    **dict.fromkeys(("evaluate", "survey", "report", "installation"), 3),
     **dict.fromkeys(("cli", "__main__"), 4),
     "__init__": 5,  # the public names; nothing inside the package may import it
 }
@@ -32,6 +32,7 @@ FENCES = {
     "bokeh": ("report.page_figures",),
     "jinja2": ("report.html",),
     "arviz": ("io.inference_data",),
+    "specutils": ("io.spectrum1d",),
     "dask": ("survey",),
     "urllib3": ("io.download",),
     "astroquery": ("io.download.skyserver",),
@@ -39,6 +40,7 @@ FENCES = {
     "pyarrow": ("survey.manifest",),
     "typer": ("cli",),
     "rich": ("cli",),
+    "packaging": ("installation",),
     "baselines": (),
     "tests": (),
 }

@@ -10,6 +10,7 @@ from typer.main import get_command
 
 from .console import complain, describe, say
 from .denoise import denoise
+from .doctor import doctor
 from .evaluate import evaluate
 from .fetch import fetch
 from .fit import fit_generator, fit_prior
@@ -31,6 +32,7 @@ EXTRAS = {  # which extra brings a module
     "distributed": "dask",
     "jinja2": "report",
     "pyarrow": "survey",
+    "specutils": "specutils",
 }
 
 INTERRUPTED = 130
@@ -38,7 +40,6 @@ RESUMABLE = ("denoise", "simulate")  # what an interrupted run has finished is k
 
 app = typer.Typer(
     help=PROGRAM,
-    add_completion=False,
     rich_markup_mode=None,  # plain pages: the same on a terminal and in a pipe
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
@@ -56,6 +57,7 @@ COMMANDS = {
     "simulate": simulate,
     "evaluate": evaluate,
     "fetch": fetch,
+    "doctor": doctor,
 }
 for name, command in COMMANDS.items():
     app.command(name, help=PAGES[name], short_help=SHORT[name])(command)
@@ -100,6 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = get_command(app).main(words, prog_name="bayesden", standalone_mode=False, obj={"debug": debug})
     except (KeyboardInterrupt, typer.Abort):  # where Typer does not make a status of it
         status = INTERRUPTED
+    except SystemExit as end:  # of what writes completions for a shell
+        status = end.code
     except Exception as error:
         if debug:
             traceback.print_exc()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import InputError
+from .completion import models
 from .console import complain, progress, say
 from .options import MaskPolicy, MaskPolicyOption, SeedOption, check_folder
 
@@ -59,7 +60,11 @@ def denoise(
     model: Annotated[
         str | None,
         typer.Option(
-            "--model", "-m", metavar="NAME|FILE", help="A shipped model or a model file.  [default: the shipped one]"
+            "--model",
+            "-m",
+            metavar="NAME|FILE",
+            help="A shipped model or a model file.  [default: the shipped one]",
+            autocompletion=models,
         ),
     ] = None,
     out: Annotated[

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import InputError
+from .completion import models
 from .console import complain, describe, progress, say, show_table
 from .options import SeedOption, check_folder, check_output
 
@@ -42,7 +43,11 @@ def evaluate(
     model: Annotated[
         str | None,
         typer.Option(
-            "--model", "-m", metavar="NAME|FILE", help="A shipped model or a model file.  [default: the shipped one]"
+            "--model",
+            "-m",
+            metavar="NAME|FILE",
+            help="A shipped model or a model file.  [default: the shipped one]",
+            autocompletion=models,
         ),
     ] = None,
     method: Annotated[

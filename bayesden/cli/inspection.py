@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import InputError
+from .completion import models
 from .console import say, show_table
 from .fit import show_reconstruction
+from .inspection_of_runs import show_chains, show_facts, show_parquet, show_run, show_table_of_results
 from .noise import show_scale
 from .options import MaskPolicy, MaskPolicyOption
 from .train import show_library
@@ -24,29 +26,40 @@ CONTENTS = {"generator": "generator", "latent_prior": "latent prior", "noise": "
 
 
 def inspect(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A file, or a shipped model's name.", show_default=False)],
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE", help="A file, or a shipped model's name.", show_default=False, autocompletion=models
+        ),
+    ],
     mask_policy: MaskPolicyOption = MaskPolicy.AND,
 ) -> None:
     """Run `bayesden inspect`; `pages.py` has what it says of itself."""
     path = Path(file)
+    if path.is_dir() or path.suffix == ".jsonl":
+        show_run(path)
+        return
     start = _start(path)
-    if start.startswith((b"SIMPLE", b"\x1f\x8b")):
+    if start.startswith(b"PAR1"):
+        show_parquet(path)
+    elif start.startswith((b"SIMPLE", b"\x1f\x8b")):
         _show_fits(path, mask_policy.value)
     elif start.startswith(b"PK"):
         _show_library(path)
+    elif start.startswith(b"\x89HDF") and path.suffix == ".nc":
+        show_chains(path)
     elif start.startswith(b"\x89HDF"):
         _show_simulation(path)
     elif start[8:9] == b"{" or not (start or path.exists()):
         _show_checkpoint(path)
     else:
-        what = "an empty file" if not start else "something else"
-        raise InputError(f"{path}: expected a spec, result, model, library or simulation file, got {what}")
+        text = all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in start)
+        what = "an empty file" if not start else "a text file" if text else "something else"
+        raise InputError(f"{path}: expected a spec, result, model, library, simulation or manifest file, got {what}")
 
 
 def _start(path: Path) -> bytes:
     """The first bytes of a file; none if there is no such file, which may then be the name of a model."""
-    if path.is_dir():
-        raise InputError(f"{path}: expected a file, got a directory")
     if not path.exists():
         return b""
     if not path.is_file():
@@ -63,19 +76,26 @@ def _show_fits(path: Path, mask_policy: str) -> None:
     from ..io.files import open_fits
 
     with open_fits(path) as (hdus, _):
-        is_result = "META" in hdus
+        is_result, is_table = "META" in hdus, "SPECTRA" in hdus
+        contents = ", ".join(f"{hdu.name or 'unnamed'} ({_shape(hdu)})" for hdu in hdus)
     if is_result:
         _show_result(path)
+    elif is_table:
+        show_table_of_results(path)
     else:
-        _show_observation(path, read(path, mask_policy=mask_policy))
+        try:
+            observation = read(path, mask_policy=mask_policy)
+        except InputError as error:
+            raise InputError(f"{error}; neither a spec file nor a result, the FITS file has {contents[:300]}") from None
+        _show_observation(path, observation)
 
 
-def _show_facts(facts: Mapping[str, object]) -> None:
-    """Names and values, those that are known."""
-    known = {name: value for name, value in facts.items() if value not in (None, "")}
-    width = max(map(len, known), default=0)
-    for name, value in known.items():
-        say(f"  {name:<{width}}  {value}")
+def _shape(hdu: object) -> str:
+    """What an HDU holds, in a word or two."""
+    columns = getattr(hdu, "columns", None)
+    if columns is not None:
+        return f"table of {', '.join(columns.names[:6])}{', ...' * (len(columns.names) > 6)}"
+    return " x ".join(map(str, hdu.shape[::-1])) or "empty"
 
 
 def _show_observation(path: Path, observation: "Observation") -> None:
@@ -85,7 +105,7 @@ def _show_observation(path: Path, observation: "Observation") -> None:
     single = "a coadd only" if observation.exposures[0].name == "coadd" else f"{n} exposure{'s' * (n > 1)}"
     say(f"{path}: an SDSS spec file with {single}")
     survey = " ".join(str(meta[key]) for key in ("class", "subclass") if key in meta)
-    _show_facts(
+    show_facts(
         {
             "survey's class": survey,
             "survey's redshift": meta.get("z"),
@@ -113,7 +133,7 @@ def _show_result(path: Path) -> None:
     meta, grid = post.meta, post.wavelength
     exposures = 0 if post.data_flux is None else len(post.data_flux)
     say(f"{path}: a result of bayesden")
-    _show_facts(
+    show_facts(
         {
             "object": post.name,
             "input": " ".join(str(meta[key]) for key in ("file", "sha256") if key in meta),
@@ -186,7 +206,7 @@ def _show_simulation(path: Path) -> None:
     say(f"{path}: {facts['n']} simulated stars")
     low, middle, high = np.nanpercentile(table["snr"], [5, 50, 95])
     ranges = {name: f"{table[name].min():.4g} to {table[name].max():.4g}" for name in facts["parameters"]}
-    _show_facts(
+    show_facts(
         {
             "instrument": f"{facts['instrument']}, {facts['exposures']} exposure{'s' * (facts['exposures'] > 1)}",
             "spectra": f"{facts['grid']}: {facts['grid_label']}",
@@ -228,7 +248,7 @@ def _show_checkpoint(path: Path) -> None:
         facts |= {"settings": _settings(header[content])}
     else:
         raise InputError(f"{path}: expected a model or one of its parts, got a file that holds {content!r}")
-    _show_facts(facts | _card_facts(card))
+    show_facts(facts | _card_facts(card))
     _show_scores(card.get("scores", {}))
     _show_calibration(card.get("calibration"))
     _show_sources(card.get("sources", []))
@@ -290,7 +310,7 @@ def _show_library(path: Path) -> None:
     spectra = load_library(path)
     grid = spectra.grid.wavelength
     say(f"{path}: a training library")
-    _show_facts(
+    show_facts(
         {
             "spectra": len(spectra),
             "pixels D": f"{grid.size}, {grid[0]:.0f} to {grid[-1]:.0f} Angstrom, vacuum",

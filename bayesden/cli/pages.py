@@ -44,6 +44,7 @@ SHORT = {
     "simulate": "Simulate observations whose truth is known.",
     "evaluate": "Test whether error bars are right.",
     "fetch": "Download spectra of SDSS, or models of the BOSZ grid.",
+    "doctor": "Check that the installation works.",
 }
 
 PAGES = {
@@ -96,29 +97,32 @@ Examples:
 
 Exit status: 0 all done; 1 some files failed; 2 the command or the model could not be used.""",
     "plot": """Draw results: exposures and denoised flux with its 50 and 90 % bands, residuals, and what is left of the
-prior; or, with --kind, one of the figures that are printed at their own size, a journal's column or page.
+prior; or, with --kind, another figure. All are as wide as a journal's column (88 mm) or page (180 mm), --size, and are to be
+printed at that size; .pdf, .svg and .eps are vectors with their text as text.
 
 What to look at: the residuals of each exposure should scatter as the curve beside them does; in the stacked residuals,
 whatever keeps its shape over several pixels is in all exposures and not in the model. Where "prior left" is near 1, the
-data said nothing. A figure that exists is replaced.
+data said nothing (the axis is logarithmic). A figure that exists is replaced.
 
 \b
   residuals   by exposure, their quantiles, and correlation of neighbours
   classes     the probability of each
   latents     pairs of them, with those of the model's training library
   trace       chains of parameters: they should look alike, R-hat be near 1
+  pairs       of parameters, with contours that hold 50 and 90 % of the draws
   predictive  exposures over what the posterior predicts for each; one pixel
               in ten should be outside the 90 % bands
   loo-pit     where left-out pixels are in their predictions: flat if right,
               a hump if those are too wide, a bowl if too narrow
 
-The last three need a result of a method that draws. In a folder, figures are RESULT-KIND.png.
+Trace, pairs, predictive and loo-pit need a result of a method that draws. In a folder, figures are RESULT-KIND.png.
 
 Examples:
 
 \b
   bayesden plot out/spec-4961-55719-0378.fits
   bayesden plot out/spec-4961-55719-0378.fits --zoom CaT --out ca.pdf
+  bayesden plot out/*.fits --zoom Halpha --size column --format pdf --out figures
   bayesden plot out/*.fits --kind trace --out figures
   bayesden plot out/spec-1.fits --kind trace --parameters velocity_kms,z[0]
 
@@ -151,15 +155,17 @@ Examples:
 Exit status: 0 done; 1 some files could not be read; 2 the command or the model could not be used, or there is no result.""",
     "inspect": """Say what a file is and what is in it.
 
-Known are SDSS spec files (exposures, arms, the survey's class, S/N, share of masked pixels), result files, model files
-and single parts (classes, latents, grid, card with scores, sources and licences; the checksum is verified), library files, and
-the HDF5 files of `bayesden simulate`.
+Known are SDSS spec files (exposures, arms, the survey's class, S/N, share of masked pixels), result files and tables of
+results, folders of results and their manifests (how many are done, classes, flags, why others failed), netCDF files of chains,
+model files and single parts (classes, latents, grid, card with scores, sources and licences; the checksum is verified), library
+files, and the HDF5 files of `bayesden simulate`.
 
 Examples:
 
 \b
   bayesden inspect spec-4961-55719-0378.fits
   bayesden inspect out/spec-4961-55719-0378.fits
+  bayesden inspect out
   bayesden inspect sdss-10class
 
 Exit status: 0 done; 2 the file could not be used.""",
@@ -333,4 +339,17 @@ Examples:
 
 Exit status: 0 all are there; 1 some are not, each named on standard error; 2 the command could not be used, or a server
 cannot be reached.""",
+    "doctor": """Check that the installation works, and say what to do where it does not.
+
+Checked are Python, the packages that bayesden needs and their versions, the extras (what each adds, and how to install it), the
+device, the threads, the cache folder, the checksum of the shipped model, and at last a fit of a star of known truth, whose
+numbers must be the expected ones. It takes some ten seconds.
+
+Examples:
+
+\b
+  bayesden doctor
+  bayesden doctor --json > installation.json
+
+Exit status: 0 all works, warnings and absent extras included; 1 something does not; 2 the command could not be used.""",
 }

@@ -12,6 +12,7 @@ import typer
 
 from ..errors import InputError
 from ..names import plain_stem
+from .completion import WINDOW_NAMES, models, windows
 from .console import complain, describe, progress, say
 from .options import check_folder, interval
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["plot"]
 
-FIGURES = (".png", ".pdf", ".svg")
-
 
 class Kind(StrEnum):
     """Kinds of figures, each a function of `report`."""
@@ -30,15 +29,35 @@ class Kind(StrEnum):
     SPECTRUM = "spectrum"
     RESIDUALS = "residuals"
     TRACE = "trace"
+    PAIRS = "pairs"
     LATENTS = "latents"
     CLASSES = "classes"
     PREDICTIVE = "predictive"
     LOO_PIT = "loo-pit"
 
 
+class Format(StrEnum):
+    """Endings of figures."""
+
+    PNG = "png"
+    PDF = "pdf"
+    SVG = "svg"
+    EPS = "eps"
+
+
+FIGURES = tuple(f".{ending}" for ending in Format)
+
+
+class Size(StrEnum):
+    """Widths of `report.style`."""
+
+    COLUMN = "column"
+    PAGE = "page"
+
+
 OPTIONS = {  # what each is for
     "zoom": (Kind.SPECTRUM, Kind.RESIDUALS, Kind.PREDICTIVE),
-    "parameters": (Kind.TRACE,),
+    "parameters": (Kind.TRACE, Kind.PAIRS),
     "model": (Kind.LATENTS,),
 }
 
@@ -46,7 +65,8 @@ OPTIONS = {  # what each is for
 def plot(
     context: typer.Context,
     results: Annotated[
-        list[Path], typer.Argument(metavar="RESULT", help="Files that `bayesden denoise` wrote.", show_default=False)
+        list[Path],
+        typer.Argument(metavar="RESULT", help="Files that `bayesden denoise` wrote.", show_default=False),
     ],
     out: Annotated[
         Path | None,
@@ -55,23 +75,38 @@ def plot(
             "-o",
             metavar="DIR|FILE",
             help="A folder, made if missing; or, for one result, a name that ends "
-            "in .png, .pdf or .svg.  [default: RESULT with the ending .png, beside it]",
+            "in .png, .pdf, .svg or .eps.  [default: RESULT with another ending, beside it]",
         ),
     ] = None,
     kind: Annotated[Kind, typer.Option(help="Which figure.")] = Kind.SPECTRUM,
+    size: Annotated[
+        Size | None,
+        typer.Option(
+            help="As wide as a journal's column (88 mm) or page (180 mm).  [default: a column for classes and loo-pit, "
+            "else a page]",
+            show_default=False,
+        ),
+    ] = None,
+    form: Annotated[Format, typer.Option("--format", help="Of figures that --out does not name.")] = Format.PNG,
     zoom: Annotated[
         str | None,
         typer.Option(
             metavar="FIRST:LAST|NAME",
-            help="Show only these wavelengths, vacuum Angstrom, or those about a line: CaHK, Hdelta, Gband, Hbeta, Mgb, "
-            "NaD, Halpha, CaT.",
+            autocompletion=windows,
+            help="Show only these wavelengths, vacuum Angstrom, or those about a line: "
+            + ", ".join(WINDOW_NAMES)
+            + ".",
         ),
     ] = None,
     parameters: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="Of a trace, with commas, such as velocity_kms,ebv,z[0].")
+        str | None,
+        typer.Option(metavar="NAMES", help="Of a trace or of pairs, with commas, such as velocity_kms,ebv,z[0]."),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="Behind latents: the name or path of the model.  [default: the shipped one]")
+        str | None,
+        typer.Option(
+            help="Behind latents: the name or path of the model.  [default: the shipped one]", autocompletion=models
+        ),
     ] = None,
 ) -> int:
     """Run `bayesden plot`; `pages.py` has what it says of itself."""
@@ -79,7 +114,9 @@ def plot(
     from ..report import save_figure
 
     draw = _figure(kind, {"zoom": zoom, "parameters": parameters, "model": model})
-    targets = _targets(results, out, "" if kind is Kind.SPECTRUM else f"-{kind}")
+    if size is not None:
+        draw = partial(draw, size=size.value)
+    targets = _targets(results, out, f"{'' if kind is Kind.SPECTRUM else f'-{kind}'}.{form}")
     failed, taken = 0, set()
     with progress() as report:
         for done, (path, target) in enumerate(zip(results, targets, strict=True), 1):
@@ -114,8 +151,9 @@ def _figure(kind: Kind, given: dict[str, str | None]) -> "Callable[[Posterior], 
             Kind.PREDICTIVE: report.plot_predictive,
         }[kind]
         return partial(draw, zoom=_zoom(given["zoom"]))
-    if kind is Kind.TRACE:
-        return partial(report.plot_trace, names=given["parameters"] and _names(given["parameters"]))
+    if kind in OPTIONS["parameters"]:
+        drawn = report.plot_trace if kind is Kind.TRACE else report.plot_pairs
+        return partial(drawn, names=given["parameters"] and _names(given["parameters"]))
     if kind is Kind.LATENTS:
         from ..model.checkpoint import load_model
 
@@ -139,11 +177,11 @@ def _zoom(text: str | None) -> "Zoom | None":
 
 def _targets(results: list[Path], out: Path | None, ending: str) -> list[Path]:
     if out is None:
-        return [path.parent / f"{plain_stem(path)}{ending}.png" for path in results]
+        return [path.parent / f"{plain_stem(path)}{ending}" for path in results]
     if out.suffix and not out.is_dir() and (len(results) == 1 or out.suffix.lower() in FIGURES):
         if len(results) > 1:
             raise InputError(f"--out: expected a folder for {len(results)} results, got the name of one figure, {out}")
         check_folder(out.parent)
         return [out]
     check_folder(out)
-    return [out / f"{plain_stem(path)}{ending}.png" for path in results]
+    return [out / f"{plain_stem(path)}{ending}" for path in results]

@@ -13,16 +13,27 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..chains import Chains
+from ..chains import LABELS, Chains
 from ..errors import InputError
 from ..posterior import Posterior
 from .files import replace_file
 
 if TYPE_CHECKING:
     from arviz import InferenceData
+    from arviz.labels import MapLabeller
     from xarray import Dataset
 
-__all__ = ["Convergence", "Diagnostics", "convergence", "diagnose", "loo_pit", "to_inference_data", "write_netcdf"]
+__all__ = [
+    "Convergence",
+    "Diagnostics",
+    "convergence",
+    "diagnose",
+    "labeller",
+    "loo_pit",
+    "read_chains",
+    "to_inference_data",
+    "write_netcdf",
+]
 
 DIMS = {  # names of what stands beside chain and draw
     "z": ["latent"],
@@ -177,6 +188,18 @@ def _likelihood(az: ModuleType, post: Posterior) -> object:
     return _thinned(data, post.chains.thin)
 
 
+def labeller() -> "MapLabeller":
+    """Labels for ArviZ's plots, with units: velocity [km/s] in place of velocity_kms.
+
+    Raises:
+        InputError: if ArviZ is not installed.
+
+    Example:
+        >>> az.plot_pair(idata, var_names=["velocity_kms", "ebv"], labeller=labeller())  # doctest: +SKIP
+    """
+    return _arviz().labels.MapLabeller(var_name_map=LABELS)
+
+
 def write_netcdf(post: Posterior, path: str | Path, *, overwrite: bool = False) -> None:
     """Write chains to a netCDF file, whole or not at all; `arviz.from_netcdf` reads it.
 
@@ -195,6 +218,25 @@ def write_netcdf(post: Posterior, path: str | Path, *, overwrite: bool = False) 
     data = to_inference_data(post)
     with replace_file(Path(path), overwrite=overwrite) as place:
         data.to_netcdf(str(place), engine="h5netcdf")
+
+
+def read_chains(path: str | Path) -> dict[str, object]:
+    """What a netCDF file of chains holds, in a few facts: its attributes, sizes, groups and parameters.
+
+    Raises:
+        InputError: if ArviZ is not installed, or cannot read the file as chains.
+    """
+    az = _arviz()
+    try:
+        data = az.from_netcdf(str(path), engine="h5netcdf")
+        posterior = data.posterior
+        sizes, parameters = dict(posterior.sizes), [str(name) for name in posterior.data_vars]
+        facts = {**posterior.attrs, "sizes": sizes, "parameters": parameters, "groups": list(data.groups())}
+        data.close()
+    except Exception as error:  # the readers below meet arbitrary bytes, and raise whatever those lead them to
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path}: expected chains in a netCDF file, got: {type(error).__name__}: {reason}") from None
+    return facts
 
 
 def loo_pit(post: Posterior) -> NDArray:

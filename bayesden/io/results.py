@@ -46,6 +46,8 @@ __all__ = [
     "WORDS",
     "ascii_text",
     "document_of",
+    "fits_unit",
+    "header_of",
     "read_posterior",
     "restore_posterior",
     "write_posterior",
@@ -91,7 +93,7 @@ def write_posterior(post: Posterior, path: str | Path, *, overwrite: bool = Fals
         >>> bd.write_posterior(post, "out.fits")
     """
     path, content = Path(path), BytesIO()
-    hdus = [_primary(post), _spectrum(post), *_images(post, path)]
+    hdus = [fits.PrimaryHDU(header=header_of(post)), _spectrum(post), *_images(post, path)]
     if post.class_prob:
         hdus.append(_classes(post))
     if post.features:
@@ -160,7 +162,8 @@ def _restore_features(hdus: fits.HDUList, texts: list[dict[str, str]]) -> Iterat
         yield Feature(**numbers, **words, terrestrial=bool(row["terrestrial"]))
 
 
-def _primary(post: Posterior) -> fits.PrimaryHDU:
+def header_of(post: Posterior) -> fits.Header:
+    """Cards that say what a posterior is of, and what made it."""
     header = fits.Header()
     header["OBJECT"] = _card(post.name, "name of the object")
     header["METHOD"] = _card(post.method, "inference engine or baseline")
@@ -180,7 +183,7 @@ def _primary(post: Posterior) -> fits.PrimaryHDU:
     for package in PACKAGES:
         header[f"V_{package[:5].upper().replace('-', '')}"] = (_version(package), f"version of {package}")
     header["BDFORMAT"] = (FORMAT, "version of this file format")
-    return fits.PrimaryHDU(header=header)
+    return header
 
 
 def _card(text: str, comment: str) -> tuple[str, str]:
@@ -200,8 +203,8 @@ def _version(package: str) -> str:
 def _spectrum(post: Posterior) -> fits.BinTableHDU:
     columns = [
         fits.Column("wavelength", "D", unit="Angstrom", array=post.wavelength),
-        fits.Column("flux", "D", unit=_unit(post.flux_unit) or None, array=post.flux),
-        fits.Column("sigma", "D", unit=_unit(post.flux_unit) or None, array=post.sigma),
+        fits.Column("flux", "D", unit=fits_unit(post.flux_unit) or None, array=post.flux),
+        fits.Column("sigma", "D", unit=fits_unit(post.flux_unit) or None, array=post.sigma),
     ]
     return fits.BinTableHDU.from_columns(columns, name="SPECTRUM")
 
@@ -213,7 +216,7 @@ def _images(post: Posterior, path: Path) -> Iterator[fits.ImageHDU]:
         if array is None or array.size == 0:
             continue
         header = fits.Header(wcs if key not in ("wavelength", "latent") else [])
-        if key in IN_FLUX_UNIT and (unit := _unit(post.flux_unit)):
+        if key in IN_FLUX_UNIT and (unit := fits_unit(post.flux_unit)):
             header["BUNIT"] = unit
         elif key == "wavelength":
             header["BUNIT"] = "Angstrom"
@@ -307,7 +310,7 @@ def _scalar(value: object) -> str | int | float | bool:
     raise TypeError(f"{type(value).__name__}")
 
 
-def _unit(text: str) -> str:
+def fits_unit(text: str) -> str:
     """The unit in FITS's own spelling, which SDSS's `1E-17 erg/cm^2/s/Ang` is not; empty where it cannot be read."""
     plain = re.sub(r"\bAng\b", "Angstrom", re.sub(r"\b1[eE]([+-]?\d+)", r"10**\1", text))
     try:

@@ -5,22 +5,23 @@ from matplotlib.figure import Figure
 
 from ..errors import InputError
 from ..posterior import Posterior
-from .style import COLUMN, DENOISED, EXPOSURE, FAINT, SMALL, TEXT, TEXT_SIZE, dress, paper_figure
+from .style import DENOISED, EXPOSURE, FAINT, SMALL, TEXT, TEXT_SIZE, Size, dress, paper_figure
 
 __all__ = ["plot_classes"]
 
 
-def plot_classes(posterior: Posterior) -> Figure:
+def plot_classes(posterior: Posterior, *, size: Size = "column") -> Figure:
     """Draw the probability of each class as a bar, with its number.
 
     Arguments:
         posterior: From a method with classes.
+        size: As wide as a journal's 'column' (88 mm) or 'page' (180 mm).
 
     Returns:
-        A figure as wide as a column; `save_figure` writes it.
+        A figure; `save_figure` writes it.
 
     Raises:
-        InputError: if the method has no classes.
+        InputError: if the method has no classes, or there is no such size.
 
     Example:
         >>> from bayesden.report import plot_classes, save_figure
@@ -31,14 +32,14 @@ def plot_classes(posterior: Posterior) -> Figure:
         raise InputError(f"{posterior.name}: expected class probabilities, got method {posterior.method!r} without")
     names, values = list(posterior.class_prob), list(posterior.class_prob.values())
     rows, best = np.arange(len(names)), posterior.best_class
-    fig = paper_figure(COLUMN, 0.75 + 0.2 * len(names), f"{posterior.name}: class")
+    fig = paper_figure(size, 0.75 + 0.2 * len(names), f"{posterior.name}: class")
     ax = fig.add_subplot()
     ax.barh(rows, values, height=0.66, color=[DENOISED if name == best else EXPOSURE for name in names])
     for row, (name, value) in enumerate(zip(names, values, strict=True)):
         weight = "bold" if name == best else "normal"
         colour = TEXT if value > 0 else FAINT
         ax.text(value + 0.015, row, _words(value), va="center", fontsize=SMALL, color=colour, fontweight=weight)
-    ax.set(xlim=(0, 1.17), ylim=(len(names) - 0.5, -0.5), xticks=(0, 0.25, 0.5, 0.75, 1))
+    ax.set(xlim=(0, 1.2), ylim=(len(names) - 0.5, -0.5), xticks=(0, 0.25, 0.5, 0.75, 1))
     dress(ax, x="probability")
     ax.set_yticks(rows, names, fontsize=TEXT_SIZE, parse_math=False)
     ax.tick_params(which="both", left=False, right=False, top=False)

@@ -11,19 +11,19 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..model.joint import SpectrumModel
 from ..posterior import Posterior
-from .style import EXPOSURE, PAGE, SMALL, TEXT, dress, paper_figure
+from .style import SINGLE, SIZES, SMALL, TEXT, Size, dress, is_column, paper_figure
 
 __all__ = ["class_styles", "plot_latents"]
 
 SEQUENCE = "OBAFGKM"  # one scale of colours, hot to cool; others have colours and marks of their own
-OTHERS = (("#D55E00", "^"), ("#CC79A7", "s"), ("#E69F00", "D"), (EXPOSURE, "v"))
+OTHERS = (("#D55E00", "^"), ("#CC79A7", "s"), ("#E69F00", "D"), (SINGLE, "v"))
 LIBRARY = 400  # latents of each class that are drawn
 DRAWN = 1000  # draws
 REACH = 5.0  # half width of the close view, in standard deviations of the draws
-PANELS = 4  # pairs in a row
+PANELS = {"page": 4, "column": 2}  # pairs in a row
 
 
-def plot_latents(posterior: Posterior, model: SpectrumModel) -> Figure:
+def plot_latents(posterior: Posterior, model: SpectrumModel, *, size: Size = "page") -> Figure:
     """Draw pairs of latents: above the star among the library's spectra, below the same from nearby.
 
     Every latent is in one pair. Classes O to M are one scale of colours; names stand at the classes' medians. Draws are
@@ -32,12 +32,13 @@ def plot_latents(posterior: Posterior, model: SpectrumModel) -> Figure:
     Arguments:
         posterior: From a method with latents.
         model: The model that it was made with.
+        size: As wide as a journal's 'page' (180 mm) or 'column' (88 mm).
 
     Returns:
-        A figure as wide as a page; `save_figure` writes it.
+        A figure; `save_figure` writes it.
 
     Raises:
-        InputError: if there are no latents, fewer than two, or others than the model's.
+        InputError: if there are no latents, fewer than two, others than the model's, or there is no such size.
 
     Example:
         >>> from bayesden.report import plot_latents, save_figure
@@ -47,9 +48,10 @@ def plot_latents(posterior: Posterior, model: SpectrumModel) -> Figure:
     draws = _latents(posterior, model)
     library = {name: model.latent_prior.latents(k).cpu().numpy() for k, name in enumerate(model.classes)}
     pairs = _pairs(draws.shape[1])
-    columns = min(PANELS, len(pairs))
-    bands, side = -(-len(pairs) // columns), PAGE / max(columns, 2.6)
-    fig = paper_figure(side * columns + 0.1, 2 * bands * side + 0.7, f"{posterior.name}: latents")
+    narrow = is_column(size)
+    columns = min(PANELS[size], len(pairs))
+    bands, side = -(-len(pairs) // columns), SIZES[size] / max(columns, 1 if narrow else 2.6)
+    fig = paper_figure(size, 2 * bands * 0.95 * side + (0.9 if narrow else 0.7), f"{posterior.name}: latents")
     panels = fig.subplots(2 * bands, columns, squeeze=False)
     for ax in panels.flat:
         ax.set_visible(False)
@@ -57,7 +59,7 @@ def plot_latents(posterior: Posterior, model: SpectrumModel) -> Figure:
         row, column = divmod(number, columns)
         _draw_pair(panels[2 * row, column], library, draws, pair, near=False)
         _draw_pair(panels[2 * row + 1, column], library, draws, pair, near=True)
-    _draw_legend(fig, tuple(library), posterior.name)
+    _draw_legend(fig, tuple(library), posterior.name, 4 if narrow else 11)
     return fig
 
 
@@ -83,13 +85,13 @@ def class_styles(classes: tuple[str, ...], scale_ends: tuple[float, float] = (0.
     return {name: styles[name] for name in classes}
 
 
-def _draw_legend(fig: Figure, classes: tuple[str, ...], name: str) -> None:
+def _draw_legend(fig: Figure, classes: tuple[str, ...], name: str, columns: int) -> None:
     style = {"ls": "", "ms": 4}
     handles = [
         Line2D([], [], marker=m, mec="none", color=c, label=n, **style) for n, (c, m) in class_styles(classes).items()
     ]
     handles.append(Line2D([], [], marker="o", mfc="black", mec="white", label=name[:24], **style))
-    legend = fig.legend(handles=handles, loc="outside lower center", ncols=min(11, len(handles)), fontsize=SMALL,
+    legend = fig.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)), fontsize=SMALL,
                         frameon=False, handletextpad=0.1, columnspacing=1.0, labelcolor=TEXT)  # fmt: skip
     for words in legend.get_texts():
         words.set_parse_math(False)
@@ -118,7 +120,7 @@ def _draw_pair(ax: Axes, library: dict[str, NDArray], draws: NDArray, pair: tupl
     for name, (colour, mark) in class_styles(tuple(library)).items():
         points = library[name] if near else library[name][:LIBRARY]
         x, y = points[:, pair].T
-        ax.plot(x, y, ls="", marker=mark, ms=3.5 if near else 1.6, mec="none", color=colour, alpha=0.6, rasterized=True)
+        ax.plot(x, y, ls="", marker=mark, ms=3.5 if near else 1.6, mec="none", color=colour, rasterized=True)
     if not near:
         _name_classes(
             ax, {name: np.median(points[:, pair], axis=0) for name, points in library.items()}, draws[:, pair]
@@ -131,6 +133,10 @@ def _draw_pair(ax: Axes, library: dict[str, NDArray], draws: NDArray, pair: tupl
     else:
         ax.plot(x.mean(), y.mean(), mfc="black", mec="white", mew=0.8, zorder=9, **style | {"ms": 5})
     ax.locator_params(nbins=4)
+    if pair[0] == 0:
+        ax.set_title(
+            "nearby, with draws" if near else "among the library", loc="left", fontsize=SMALL, color=TEXT, pad=3
+        )
     dress(ax, x=f"z[{pair[0]}]", y=f"z[{pair[1]}]")
 
 

@@ -17,7 +17,7 @@ from ..errors import InputError
 from ..io.inference_data import loo_pit
 from ..posterior import Posterior
 from .residual_plot import autocorrelation
-from .style import COLUMN, DENOISED, SINGLE, SMALL, TEXT, dress, paper_figure
+from .style import DENOISED, SMALL, SOFT, TEXT, Size, dress, is_column, paper_figure
 
 __all__ = ["effective_count", "plot_loo_pit", "uniform_band"]
 
@@ -26,7 +26,7 @@ POINTS = 99  # where the distribution is compared
 LAGS = 30  # beyond which noise is independent
 
 
-def plot_loo_pit(posterior: Posterior) -> Figure:
+def plot_loo_pit(posterior: Posterior, *, size: Size = "column") -> Figure:
     """Draw the histogram of the LOO-PIT and the difference of its distribution to the uniform one.
 
     Uniform if the model is right. A hump, or a difference that falls below and then rises above zero: predictions are too
@@ -34,12 +34,13 @@ def plot_loo_pit(posterior: Posterior) -> Figure:
 
     Arguments:
         posterior: From a method that draws, with predictions.
+        size: As wide as a journal's 'column' (88 mm), one panel above the other, or 'page' (180 mm), side by side.
 
     Returns:
-        A figure as wide as a column; `save_figure` writes it.
+        A figure; `save_figure` writes it.
 
     Raises:
-        InputError: if there are no predictions, or no pixel was observed.
+        InputError: if there are no predictions, no pixel was observed, or there is no such size.
 
     Example:
         >>> from bayesden.report import plot_loo_pit, save_figure
@@ -51,9 +52,11 @@ def plot_loo_pit(posterior: Posterior) -> Figure:
     if not pit.size:
         raise InputError(f"{posterior.name}: LOO-PIT: expected observed pixels, found none")
     worth = effective_count(rows)
-    fig = paper_figure(COLUMN, 4.0, f"{posterior.name}: left-out pixels")
-    upper, lower = fig.subplots(2, 1, sharex=True)
+    narrow = is_column(size)
+    fig = paper_figure(size, 4.0 if narrow else 2.4, f"{posterior.name}: left-out pixels")
+    upper, lower = fig.subplots(2, 1, sharex=True) if narrow else fig.subplots(1, 2)
     _draw_histogram(upper, pit, worth)
+    dress(upper, x=None if narrow else "LOO-PIT", y="density")
     _draw_difference(lower, pit, worth)
     upper.set_title(f"{pit.size} pixels, worth {worth} independent ones", loc="right", fontsize=SMALL, color=TEXT)
     return fig
@@ -87,20 +90,19 @@ def uniform_band(count: int, points: NDArray, probability: float = 0.95, seed: i
 def _draw_histogram(ax: Axes, pit: NDArray, worth: int) -> None:
     edge = 0.025 / BINS  # all bins inside with 95 %, by Bonferroni
     low, high = (BINS * binom.ppf(p, worth, 1 / BINS) / worth for p in (edge, 1 - edge))
-    ax.axhspan(low, high, color=SINGLE, alpha=0.35, lw=0, label="95 % if right")
+    ax.axhspan(low, high, color=SOFT, lw=0, label="95 % if right")
     ax.axhline(1, color=TEXT, lw=0.6)
     density, edges = np.histogram(pit, BINS, (0, 1), density=True)
     ax.stairs(density, edges, color=DENOISED, lw=1.2, fill=False)
     ax.set(xlim=(0, 1), ylim=(0, max(1.3 * density.max(), 1.2 * high)))
     ax.legend(loc="upper right", fontsize=SMALL, frameon=False, labelcolor=TEXT)
-    dress(ax, y="density")
 
 
 def _draw_difference(ax: Axes, pit: NDArray, worth: int) -> None:
     points = np.arange(1, POINTS + 1) / (POINTS + 1)
     low, high = uniform_band(worth, points)
     difference = np.searchsorted(np.sort(pit), points, side="right") / pit.size - points
-    ax.fill_between(points, low - points, high - points, color=SINGLE, alpha=0.35, lw=0)
+    ax.fill_between(points, low - points, high - points, color=SOFT, lw=0)
     ax.axhline(0, color=TEXT, lw=0.6)
     ax.plot(points, difference, color=DENOISED, lw=1.2)
     reach = 1.2 * max(np.abs(difference).max(), (high - points).max())

@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..posterior import Posterior
 from .style import (
-    COADD,
+    BANDS,
     DENOISED,
-    PAGE,
     PATCH,
     SMALL,
     TEXT,
     TEXT_SIZE,
     WARNING,
+    Size,
     dress,
     mark_beyond,
     paper_figure,
@@ -29,7 +29,7 @@ __all__ = ["plot_predictive"]
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
-def plot_predictive(posterior: Posterior, *, zoom: Zoom | None = None) -> Figure:
+def plot_predictive(posterior: Posterior, *, zoom: Zoom | None = None, size: Size = "page") -> Figure:
     """Draw each exposure over the 50 and 90 % bands that the posterior predicts for it, noise and calibration included.
 
     Ten per cent of the pixels are outside the 90 % band if the model is right; those are coloured, and counted.
@@ -37,12 +37,13 @@ def plot_predictive(posterior: Posterior, *, zoom: Zoom | None = None) -> Figure
     Arguments:
         posterior: From a method that draws, with predictions.
         zoom: First and last wavelength to show, in vacuum Å, or the name of one of `view.WINDOWS`; all by default.
+        size: As wide as a journal's 'page' (180 mm) or 'column' (88 mm).
 
     Returns:
-        A figure as wide as a page; `save_figure` writes it.
+        A figure; `save_figure` writes it.
 
     Raises:
-        InputError: if there are no predictions, or the zoom holds fewer than two pixels.
+        InputError: if there are no predictions, the zoom holds fewer than two pixels, or there is no such size.
 
     Example:
         >>> from bayesden.report import plot_predictive, save_figure
@@ -56,7 +57,7 @@ def plot_predictive(posterior: Posterior, *, zoom: Zoom | None = None) -> Figure
     draws = chains.predictive[..., inside].reshape(-1, view.n_exposures, view.wavelength.size)
     bands = np.stack([_quantiles(draws[:, e]) for e in range(view.n_exposures)], 1)
     height = float(np.clip(8.4 / view.n_exposures, 0.5, 1.5))
-    fig = paper_figure(PAGE, height * view.n_exposures + 0.9, f"{posterior.name}: exposures and their prediction")
+    fig = paper_figure(size, height * view.n_exposures + 0.9, f"{posterior.name}: prediction of exposures")
     panels = fig.subplots(view.n_exposures, 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     limits = _limits(bands)
     for number, ax in enumerate(panels):
@@ -87,14 +88,14 @@ def _limits(bands: NDArray) -> tuple[float, float]:
 
 def _draw_exposure(ax: Axes, view: View, number: int, bands: NDArray, limits: tuple[float, float]) -> None:
     w, flux = view.wavelength, view.exposures[number]
-    ax.fill_between(w, bands[0], bands[4], color=DENOISED, alpha=0.22, lw=0, label="90 %")
-    ax.fill_between(w, bands[1], bands[3], color=DENOISED, alpha=0.38, lw=0, label="50 %")
+    ax.fill_between(w, bands[0], bands[4], color=BANDS[0], lw=0, label="90 %")
+    ax.fill_between(w, bands[1], bands[3], color=BANDS[1], lw=0, label="50 %")
     ax.plot(w, bands[2], color=DENOISED, lw=0.7)
     outside = (flux < bands[0]) | (flux > bands[4])
     size = float(np.clip(1.8 * np.sqrt(2048 / w.size), 1.8, 5))
     style = {"ls": "", "marker": ".", "ms": size, "mec": "none", "rasterized": w.size > 500}
     within = (flux >= limits[0]) & (flux <= limits[1])
-    ax.plot(w, np.where(within & ~outside, flux, np.nan), color=COADD, **style)
+    ax.plot(w, np.where(within & ~outside, flux, np.nan), color=TEXT, **style)
     ax.plot(w, np.where(within & outside, flux, np.nan), color=WARNING, **style)
     mark_beyond(ax, w, flux[None], limits, size=3.0)
     shade_gaps(ax, view)
@@ -102,5 +103,5 @@ def _draw_exposure(ax: Axes, view: View, number: int, bands: NDArray, limits: tu
     seen = np.isfinite(flux) & np.isfinite(bands[2])
     share = f"{100 * outside[seen].mean():.1f} % outside the 90 % band" if seen.any() else "no data"
     words = {"transform": ax.transAxes, "va": "top", "fontsize": SMALL, "color": TEXT, "bbox": PATCH, "zorder": 7}
-    ax.text(0.006, 0.95, f"exposure {number}", **words)
-    ax.text(0.994, 0.95, share, ha="right", **words)
+    ax.text(0.012, 0.95, f"exposure {number}", **words)
+    ax.text(0.984, 0.95, share, ha="right", **words)

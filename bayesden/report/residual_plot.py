@@ -8,7 +8,23 @@ from scipy.special import ndtri
 
 from ..errors import InputError
 from ..posterior import Posterior
-from .style import COADD, DENOISED, PAGE, PATCH, SINGLE, SMALL, TEXT, dress, mark_beyond, paper_figure, shade_gaps
+from .style import (
+    COADD,
+    DENOISED,
+    FAINT,
+    PATCH,
+    SINGLE,
+    SMALL,
+    SOFT,
+    TEXT,
+    TINTS,
+    Size,
+    dress,
+    is_column,
+    mark_beyond,
+    paper_figure,
+    shade_gaps,
+)
 from .view import View, Zoom
 
 __all__ = ["autocorrelation", "plot_residuals"]
@@ -17,7 +33,7 @@ Z_LIMIT = 5.0
 LAGS = 30
 
 
-def plot_residuals(posterior: Posterior, *, zoom: Zoom | None = None) -> Figure:
+def plot_residuals(posterior: Posterior, *, zoom: Zoom | None = None, size: Size = "page") -> Figure:
     """Draw the residuals in units of the noise: each exposure, all stacked, their quantiles and their correlation.
 
     If the model is right they are standard normal numbers, each independent of its neighbours: points on the diagonal, and
@@ -26,12 +42,13 @@ def plot_residuals(posterior: Posterior, *, zoom: Zoom | None = None) -> Figure:
     Arguments:
         posterior: With residuals.
         zoom: First and last wavelength to use, in vacuum Å, or the name of one of `view.WINDOWS`; all by default.
+        size: As wide as a journal's 'page' (180 mm) or 'column' (88 mm).
 
     Returns:
-        A figure as wide as a page; `save_figure` writes it.
+        A figure; `save_figure` writes it.
 
     Raises:
-        InputError: if no pixel was observed, or the zoom holds fewer than two.
+        InputError: if no pixel was observed, the zoom holds fewer than two, or there is no such size.
 
     Example:
         >>> from bayesden.report import plot_residuals, save_figure
@@ -45,9 +62,10 @@ def plot_residuals(posterior: Posterior, *, zoom: Zoom | None = None) -> Figure:
     if len(rows) > 1:
         rows.append(("stacked", view.stacked_z, DENOISED))
     height = float(np.clip(6.0 / len(rows), 0.38, 0.75))
-    fig = paper_figure(PAGE, height * len(rows) + 2.7, f"{posterior.name}: residuals over noise")
+    fig = paper_figure(size, height * len(rows) + 2.7, f"{posterior.name}: residuals over noise")
     upper, lower = fig.subfigures(2, 1, height_ratios=(height * len(rows) + 0.4, 2.1))
-    panels = upper.subplots(len(rows), 2, sharex="col", sharey=True, width_ratios=(1, 0.14), squeeze=False)
+    shape = {"width_ratios": (1, 0.25 if is_column(size) else 0.14)}
+    panels = upper.subplots(len(rows), 2, sharex="col", sharey=True, squeeze=False, gridspec_kw=shape)
     for number, (pair, row) in enumerate(zip(panels, rows, strict=True)):
         _draw_row(*pair, view, *row, last=number == len(rows) - 1)
     quantiles, lags = lower.subplots(1, 2)
@@ -69,7 +87,7 @@ def autocorrelation(rows: NDArray, lags: int) -> NDArray:
 
 def _draw_row(ax: Axes, side: Axes, view: View, name: str, z: NDArray, colour: str, *, last: bool) -> None:
     for level, style in ((0, "-"), (3, ":"), (-3, ":")):
-        ax.axhline(level, color=TEXT, lw=0.5, ls=style, alpha=0.6, zorder=3)
+        ax.axhline(level, color=FAINT, lw=0.5, ls=style, zorder=3)
     size = float(np.clip(1.6 * np.sqrt(2048 / view.wavelength.size), 1.6, 5))
     shown = np.where(np.abs(z) <= Z_LIMIT, z, np.nan)
     ax.plot(view.wavelength, shown, ls="", marker=".", ms=size, mec="none", color=colour, rasterized=True)
@@ -85,7 +103,7 @@ def _draw_histogram(ax: Axes, z: NDArray, colour: str) -> None:
     grid = np.linspace(-Z_LIMIT, Z_LIMIT, 201)
     edges = np.linspace(-Z_LIMIT, Z_LIMIT, 41)
     if z.size:
-        ax.hist(np.clip(z, -Z_LIMIT, Z_LIMIT), edges, density=True, orientation="horizontal", color=colour, alpha=0.75)
+        ax.hist(np.clip(z, -Z_LIMIT, Z_LIMIT), edges, density=True, orientation="horizontal", color=TINTS[colour])
         scatter = 1.4826 * np.median(np.abs(z - np.median(z)))
         style = {"transform": ax.transAxes, "ha": "right", "va": "top", "fontsize": SMALL - 0.5, "color": TEXT}
         ax.text(0.99, 0.95, f"scatter {scatter:.2f}", **style)
@@ -105,7 +123,7 @@ def _draw_quantiles(ax: Axes, rows: list[tuple[str, NDArray, str]]) -> None:
         ax.plot(expected, np.clip(z, -8, 8), ls="", marker=".", ms=2.5, mec="none", color=colour, label=name,
                 rasterized=True)  # fmt: skip
     ax.axline((0, 0), slope=1, color=TEXT, lw=0.7)
-    ax.set(xlim=(-4.2, 4.2), ylim=(-6, 6))
+    ax.set(xlim=(-4.2, 4.2), ylim=(-6, 6), xticks=range(-4, 5, 2))
     ax.legend(loc="upper left", fontsize=SMALL, frameon=False, markerscale=3, labelcolor=TEXT)
     dress(ax, x="standard normal quantile", y="quantile of residuals")
 
@@ -114,11 +132,11 @@ def _draw_correlation(ax: Axes, rows: NDArray) -> None:
     lags = min(LAGS, rows.shape[1] - 1)
     found = autocorrelation(np.clip(rows, -Z_LIMIT, Z_LIMIT), lags)
     edge = 1.96 / np.sqrt(np.isfinite(rows).sum())
-    ax.axhspan(-edge, edge, color=SINGLE, alpha=0.3, lw=0, label="95 % if independent")
+    ax.axhspan(-edge, edge, color=SOFT, lw=0, label="95 % if independent")
     ax.axhline(0, color=TEXT, lw=0.6)
     ax.vlines(np.arange(1, lags + 1), 0, found, color=DENOISED, lw=1.2)
     ax.plot(np.arange(1, lags + 1), found, ls="", marker="o", ms=2.5, color=DENOISED)
     reach = max(0.1, 1.25 * float(np.nanmax(np.abs(found), initial=0)), 1.5 * edge)
     ax.set(xlim=(0, lags + 1), ylim=(-reach, reach))
-    ax.legend(loc="upper right", fontsize=SMALL, frameon=False, labelcolor=TEXT)
+    ax.legend(loc="upper right", fontsize=SMALL - 0.5, frameon=False, labelcolor=TEXT, handlelength=1, borderpad=0)
     dress(ax, x="lag  [pixels]", y="correlation")

@@ -1,7 +1,11 @@
-"""What the figures share: colours that every reader tells apart, sizes of a printed page, axes and their annotations."""
+"""What the figures share: colours that every reader tells apart, sizes of a printed page, axes and their annotations.
+
+Nothing is transparent, so that EPS, which knows no transparency, and a printing press show what the screen does.
+"""
 
 import io
 import re
+from typing import Literal
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -10,9 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import AutoMinorLocator
 from numpy.typing import NDArray
 
+from ..errors import InputError
 from .view import View
 
 __all__ = [
+    "BANDS",
     "CHAINS",
     "COADD",
     "COLUMN",
@@ -24,27 +30,42 @@ __all__ = [
     "PAGE",
     "PATCH",
     "SINGLE",
+    "SIZES",
     "SMALL",
+    "SOFT",
     "TEXT",
     "TEXT_SIZE",
+    "TINTS",
     "WARNING",
     "WARNING_TEXT",
     "ShownFigure",
+    "Size",
     "dress",
+    "is_column",
     "mark_beyond",
     "paper_figure",
     "pretty_unit",
     "shade_gaps",
 ]
 
-# Okabe & Ito's colours, which readers with any colour vision tell apart; the data are in greys.
+# Okabe & Ito's colours, which readers with any colour vision tell apart; the data are in greys, lighter than what is denoised.
 DENOISED, WARNING, WARNING_TEXT = "#0072B2", "#D55E00", "#A34700"
-EXPOSURE, SINGLE, COADD, TEXT, FAINT, GAP = "#ABABAB", "#8C8C8C", "#454545", "#222222", "#6E6E6E", "#F3E9CF"
+EXPOSURE, SINGLE, COADD, TEXT, FAINT, GAP = "#D0D0D0", "#9A9A9A", "#949494", "#222222", "#6E6E6E", "#F3E9CF"
+BANDS = ("#C7E0EE", "#7BB6D7")  # wide and narrow, tints of the denoised flux
+SOFT = "#DCDCDC"  # where chance alone may lead, and lines to read by
+TINTS = {
+    DENOISED: "#4095C5",
+    EXPOSURE: "#C6C6C6",
+    SINGLE: "#B3B3B3",
+}  # of histograms, so that a curve over them is seen
 CHAINS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222")
-PATCH = {"facecolor": "white", "alpha": 0.85, "edgecolor": "none", "pad": 1.5}
+PATCH = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
 
-COLUMN, PAGE = 3.5, 7.1  # widths of a journal's column and page, inches
+Size = Literal["column", "page"]
+COLUMN, PAGE = 88 / 25.4, 180 / 25.4  # inches: 88 and 180 mm, what A&A prints and, to a millimetre, ApJ and MNRAS
+SIZES = {"column": COLUMN, "page": PAGE}
 TEXT_SIZE, SMALL = 8.0, 7.0  # points
+DPI = 300
 SCREEN = 120  # dots per inch in a notebook
 MARGINS = {"w_pad": 0.03, "h_pad": 0.03, "wspace": 0.02, "hspace": 0.02}
 
@@ -58,11 +79,29 @@ class ShownFigure(Figure):
         return picture.getvalue()
 
 
-def paper_figure(width: float, height: float, title: str) -> Figure:
-    """An empty figure that is printed at its own size, inches, with a title that is text and not mathematics."""
-    fig = ShownFigure(figsize=(width, height), dpi=200, facecolor="white", layout="constrained")
+def is_column(size: str) -> bool:
+    """Whether a figure shall be as narrow as a column.
+
+    Raises:
+        InputError: if there is no such size.
+    """
+    if size not in SIZES:
+        raise InputError(f"size: expected {' or '.join(SIZES)}, got {size!r}")
+    return size == "column"
+
+
+def paper_figure(size: str, height: float, title: str) -> Figure:
+    """An empty figure that is printed at its own size, with a title that is text and not mathematics.
+
+    Arguments:
+        size: Which of `SIZES` it is as wide as.
+        height: Inches.
+        title: Shortened in the middle where the figure is too narrow for it.
+    """
+    room = 50 if is_column(size) else 100  # letters
+    fig = ShownFigure(figsize=(SIZES[size], height), dpi=DPI, facecolor="white", layout="constrained")
     fig.get_layout_engine().set(**MARGINS)
-    title = title if len(title) <= 80 else f"{title[:38]} … {title[-38:]}"
+    title = title if len(title) <= room else f"{title[: room // 2 - 2]} … {title[-room // 2 + 2 :]}"
     fig.suptitle(title, x=0.01, ha="left", fontsize=TEXT_SIZE, fontweight="bold", color=TEXT, parse_math=False)
     return fig
 
@@ -76,33 +115,33 @@ def dress(ax: Axes, *, x: str | None = None, y: str | None = None) -> None:
         spine.set_linewidth(0.6)
     if ax.get_xscale() == "linear":
         ax.xaxis.set_minor_locator(AutoMinorLocator())
-    if x is None:
-        ax.tick_params(labelbottom=False)
-    else:
+    ax.tick_params(labelbottom=x is not None)
+    if x is not None:
         ax.set_xlabel(x, fontsize=TEXT_SIZE, color=TEXT)
     if y is not None:
         ax.set_ylabel(y, fontsize=TEXT_SIZE, color=TEXT)
 
 
 def pretty_unit(unit: str) -> str:
-    """A unit as FITS writes it, for reading: 1E-17 erg/cm^2/s/Ang becomes 10⁻¹⁷ erg/cm²/s/Å."""
-    unit = re.sub(r"\b1[eE]([-+]?\d+)\b", r"$10^{\1}$", unit.replace("$", r"\$"))
-    return re.sub(r"\^(-?\d+)", r"$^{\1}$", re.sub(r"\b(Angstrom|Ang|AA)\b", "Å", unit))
+    """A unit as FITS writes it, for reading: 1E-17 erg/cm^2/s/Ang becomes 10⁻¹⁷ erg/cm²/s/Å, 10**-17 erg s-1 10⁻¹⁷ erg s⁻¹."""
+    unit = re.sub(r"\b(?:1[eE]|10\*\*)([-+]?\d+)\b", r"$10^{\1}$", unit.replace("$", r"\$"))
+    unit = re.sub(r"\b([A-Za-z]+)\^?([-+]?\d+)\b", r"\1$^{\2}$", unit)
+    return re.sub(r"\b(Angstrom|Ang|AA)(?![a-z])", "Å", unit)
 
 
 def mark_beyond(
-    ax: Axes, wavelength: NDArray, rows: NDArray, limits: tuple[float, float], size: float = 5.0
+    ax: Axes, wavelength: NDArray, rows: NDArray, limits: tuple[float, float], size: float = 3.0
 ) -> list[Artist]:
     """Triangles at the edge where any row lies beyond the axis, and the legend's entry for them."""
     low, high = limits
     inset = 0.014 * (high - low)
-    style = {"ls": "", "mec": "none", "color": WARNING, "alpha": 0.75, "clip_on": False, "in_layout": False}
+    style = {"ls": "", "mec": "none", "color": WARNING, "clip_on": False, "in_layout": False}
     for beyond, edge, marker in ((rows > high, high - inset, "^"), (rows < low, low + inset, "v")):
         at = wavelength[beyond.any(0)]
         ax.plot(at, np.full(at.size, edge), marker=marker, ms=size, zorder=6, **style)
     count = int((rows > high).sum() + (rows < low).sum())
-    name = f"{count} pixel{'s' * (count > 1)} beyond the axis"
-    return ax.plot([], [], marker="^", ms=6, label=name, **style) if count else []
+    name = f"{count} pixel{'s' * (count > 1)} beyond"
+    return ax.plot([], [], marker="^", ms=4, label=name, **style) if count else []
 
 
 def shade_gaps(ax: Axes, view: View, *, words: bool = False) -> list[Artist]:

@@ -9,25 +9,19 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from ..chains import Chains
+from ..chains import LABELS, Chains
 from ..errors import InputError
 from ..io.inference_data import convergence
 from ..posterior import Posterior
-from .style import CHAINS, PAGE, SMALL, TEXT, dress, paper_figure
+from .style import CHAINS, SMALL, TEXT, Size, dress, is_column, paper_figure
 
 __all__ = ["plot_trace", "traced"]
 
-WORDS = {
-    "velocity_kms": "velocity  [km/s]",
-    "ebv": "E(B−V)  [mag]",
-    "log_amplitude": "ln amplitude",
-    "lp": "log density",
-}
 FIRST = ("lp", "velocity_kms", "ebv", "log_amplitude", "z")  # what is drawn unless told
 ROWS = 12  # of that, at most
 
 
-def plot_trace(posterior: Posterior, names: Sequence[str] | None = None) -> Figure:
+def plot_trace(posterior: Posterior, names: Sequence[str] | None = None, *, size: Size = "page") -> Figure:
     r"""Draw chains of parameters and their marginal densities, with :math:`\hat R` and effective sample sizes.
 
     Chains that have converged look alike: they overlap, wander over the whole range again and again, and have one
@@ -37,12 +31,13 @@ def plot_trace(posterior: Posterior, names: Sequence[str] | None = None) -> Figu
         posterior: From a method that draws.
         names: Parameters or statistics, whole (`z`) or one number of them (`z[0]`, `calibration[1,0]`); by default log
             density, velocity, reddening, amplitude and latents, twelve at most.
+        size: As wide as a journal's 'page' (180 mm) or 'column' (88 mm).
 
     Returns:
-        A figure as wide as a page; `save_figure` writes it.
+        A figure; `save_figure` writes it.
 
     Raises:
-        InputError: if the posterior has no chains, or none of that name.
+        InputError: if the posterior has no chains, none of that name, or there is no such size.
 
     Example:
         >>> from bayesden.report import plot_trace, save_figure
@@ -56,14 +51,15 @@ def plot_trace(posterior: Posterior, names: Sequence[str] | None = None) -> Figu
         )
     rows = traced(chains, names)
     worth = _worth(chains, np.stack([values for _, values in rows], -1))
-    fig = paper_figure(PAGE, 0.5 + 0.73 * len(rows), f"{posterior.name}: trace")
-    _name_chains(fig, chains.shape[0])
+    narrow = is_column(size)
+    fig = paper_figure(size, 0.5 + 0.73 * len(rows), f"{posterior.name}: trace")
+    _name_chains(fig, chains.shape[0], narrow)
     panels = fig.subplots(len(rows), 2, sharey="row", width_ratios=(1, 0.16), squeeze=False)
     for number, ((name, values), (left, right)) in enumerate(zip(rows, panels, strict=True)):
         _draw_chains(left, values, chains.stats.get("diverging"))
         _draw_marginals(right, values)
         left.set_title(worth[number], loc="right", fontsize=SMALL, color=TEXT, pad=2)
-        left.set_title(WORDS.get(name, name), loc="left", fontsize=SMALL, fontweight="bold", color=TEXT, pad=2)
+        left.set_title(LABELS.get(name, name), loc="left", fontsize=SMALL, fontweight="bold", color=TEXT, pad=2)
         dress(left, x="draw" if number == len(rows) - 1 else None)
     return fig
 
@@ -108,20 +104,21 @@ def _worth(chains: Chains, values: NDArray) -> list[str]:
 def _say(r_hat: float, bulk: float, tail: float) -> str:
     if not np.isfinite(r_hat):
         return "too few draws to judge"
-    return f"$\\hat{{R}}$ = {r_hat:.3f}    ESS {bulk:.0f} bulk, {tail:.0f} tail"
+    return f"$\\hat{{R}}$ = {r_hat:.3f}, ESS {bulk:.0f} bulk, {tail:.0f} tail"
 
 
-def _name_chains(fig: Figure, count: int) -> None:
-    """A legend beside the title, where the colours do not repeat."""
+def _name_chains(fig: Figure, count: int, narrow: bool) -> None:
+    """A legend beside the title, or below the panels of a column, where the colours do not repeat."""
     if 1 < count <= len(CHAINS):
         lines = [Line2D([], [], color=colour, lw=1.5, label=f"chain {n}") for n, colour in enumerate(CHAINS[:count])]
-        place = {"loc": "upper right", "borderaxespad": 0.1, "ncols": count, "handlelength": 1.2, "columnspacing": 1.2}
+        place = {"loc": "outside lower center"} if narrow else {"loc": "upper right", "borderaxespad": 0.1}
+        place |= {"ncols": 4 if narrow else count, "handlelength": 1.2, "columnspacing": 1.2}
         fig.legend(handles=lines, fontsize=SMALL, frameon=False, labelcolor=TEXT, **place)
 
 
 def _draw_chains(ax: Axes, values: NDArray, diverging: NDArray | None) -> None:
     for chain, draws in enumerate(values):
-        ax.plot(draws, color=CHAINS[chain % len(CHAINS)], lw=0.5, alpha=0.75, rasterized=True)
+        ax.plot(draws, color=CHAINS[chain % len(CHAINS)], lw=0.35, rasterized=True)
     if diverging is not None and diverging.any():
         at = np.nonzero(diverging)[1]
         ax.plot(at, np.full(at.size, 0.04), "|", transform=ax.get_xaxis_transform(), color=TEXT, ms=5, mew=0.8)
@@ -133,5 +130,5 @@ def _draw_marginals(ax: Axes, values: NDArray) -> None:
     edges = np.histogram_bin_edges(values.astype(float), 24)
     for chain, draws in enumerate(values):
         density = np.histogram(draws, edges, density=True)[0]
-        ax.stairs(density, edges, orientation="horizontal", color=CHAINS[chain % len(CHAINS)], lw=0.8, alpha=0.85)
+        ax.stairs(density, edges, orientation="horizontal", color=CHAINS[chain % len(CHAINS)], lw=0.8)
     ax.set_axis_off()

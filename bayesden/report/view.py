@@ -18,7 +18,7 @@ __all__ = ["WINDOWS", "View", "Zoom", "window", "zoomed"]
 
 Zoom = tuple[float, float] | str  # first and last wavelength, vacuum Å, or the name of a window
 
-GAP_PIXELS = 4  # shorter runs of masked pixels are not visible as a shade
+GAP_SHARE = 1 / 400  # of the axis; shorter runs of masked pixels are not visible as a shade
 LEVELS = {"90 % band": (0.05, 0.95), "50 % band": (0.25, 0.75)}
 WINDOWS = {  # vacuum Å, wide enough to see the continuum beside the lines
     "CaHK": (3880.0, 4020.0),
@@ -137,7 +137,7 @@ class View:
         empty = (self.ivar.sum(0) == 0).astype(int)
         edges = np.flatnonzero(np.diff(np.concatenate([[0], empty, [0]])))
         for start, stop in zip(edges[::2], edges[1::2], strict=True):
-            if stop - start >= GAP_PIXELS:
+            if stop - start >= max(2, GAP_SHARE * empty.size):
                 yield self.wavelength[start], self.wavelength[stop - 1]
 
     def flux_limits(self) -> tuple[float, float]:

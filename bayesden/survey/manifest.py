@@ -17,7 +17,7 @@ bytes. What does depend on it, seconds, host, process and time, is in `timing.pa
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +30,7 @@ from .rows import FACTS, REFUSED, Timing
 if TYPE_CHECKING:
     from pyarrow import Schema, Table
 
-__all__ = ["MANIFEST", "TIMING", "read_manifest", "write_manifest"]
+__all__ = ["MANIFEST", "TIMING", "read_manifest", "read_rows", "write_manifest"]
 
 MANIFEST, TIMING = "manifest.parquet", "timing.parquet"
 GROUP = 50_000  # rows in memory together
@@ -83,6 +83,25 @@ def read_manifest(out: str | Path) -> "Table":
     if not path.is_file():
         raise InputError(f"{path}: expected a manifest, found nothing of that name")
     return parquet.read_table(path)
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> Iterator[dict]:
+    """Some columns of a manifest, row by row.
+
+    Raises:
+        InputError: if the file is no manifest.
+    """
+    from pyarrow import ArrowException, parquet
+
+    try:
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(GROUP, columns=list(columns)):
+                if batch.num_columns < len(columns):
+                    missing = sorted(set(columns) - set(batch.schema.names))
+                    raise InputError(f"{path}: expected a manifest, got a table without {', '.join(missing)}")
+                yield from batch.to_pylist()
+    except (ArrowException, OSError) as error:
+        raise InputError(f"{path}: expected a manifest, got: {' '.join(str(error).split())[:200]}") from None
 
 
 def _batches(journal: Path, order: list[int]) -> Iterator[list[dict]]:

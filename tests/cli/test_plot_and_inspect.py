@@ -2,9 +2,12 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from astropy.io import fits
 
-from bayesden.io import read_posterior, write_posterior
+from bayesden.io import read_posterior, write_posterior, write_posteriors
+from bayesden.io.inference_data import write_netcdf
 from bayesden.model.checkpoint import save_part
 from bayesden.model.noiseflow import NoiseFlow
 from bayesden.posterior import Feature
@@ -24,6 +27,8 @@ def test_plot_beside_the_result_into_a_folder_and_to_a_name(bayesden, result, tm
     assert ran == (0, f"{figure}\n", "") and figure.read_bytes().startswith(b"\x89PNG")
     assert bayesden("plot", result, "--out", tmp_path / "new" / "folder").status == 0
     assert (tmp_path / "new" / "folder" / "spec.png").read_bytes() == figure.read_bytes()
+    ran = bayesden("plot", result, "--size", "column", "--format", "eps", "--out", tmp_path / "new")
+    assert ran.status == 0 and (tmp_path / "new" / "spec.eps").read_bytes().startswith(b"%!PS-Adobe-3.0 EPSF")
     ran = bayesden("plot", result, "--zoom", "6000:7000", "--out", tmp_path / "zoom.pdf")
     assert ran.status == 0 and (tmp_path / "zoom.pdf").read_bytes().startswith(b"%PDF")
 
@@ -41,7 +46,7 @@ def test_plot_goes_on_after_a_bad_file(bayesden, result, tmp_path):
     assert summary == "error: 3 of 4 files failed"
 
 
-@pytest.mark.parametrize("kind", ["residuals", "trace", "latents", "classes", "predictive", "loo-pit"])
+@pytest.mark.parametrize("kind", ["residuals", "trace", "pairs", "latents", "classes", "predictive", "loo-pit"])
 def test_every_kind_of_figure(bayesden, tmp_path, model_file, kind):
     star = twin(meta={})
     write_posterior(star, tmp_path / "a.fits")
@@ -55,7 +60,7 @@ def test_parameters_of_a_trace_and_windows_by_name(bayesden, tmp_path):
     path, figure = tmp_path / "a.fits", tmp_path / "figure.svg"
     write_posterior(twin(), path)
     assert bayesden("plot", path, "--kind", "trace", "--parameters", "z[0], calibration[1,0]", "-o", figure).status == 0
-    assert b"calibration[1,0]" in figure.read_bytes()  # as a comment beside its letters
+    assert b">calibration[1,0]</text>" in figure.read_bytes()
     assert bayesden("plot", path, "--kind", "predictive", "--zoom", "cat", "--out", figure).status == 0
     ran = bayesden("plot", path, "--kind", "trace", "--parameters", "nothing")
     assert ran.status == 1 and "a.fits: trace: expected names such as z," in ran.err and len(ran.err.splitlines()) == 1
@@ -74,7 +79,7 @@ def test_parameters_of_a_trace_and_windows_by_name(bayesden, tmp_path):
             2,
             "--zoom: expected with --kind spectrum or residuals or predictive, got",
         ),
-        (("--parameters", "z"), 2, "--parameters: expected with --kind trace, got --kind spectrum"),
+        (("--parameters", "z"), 2, "--parameters: expected with --kind trace or pairs, got --kind spectrum"),
         (("--model", "sdss-10class"), 2, "--model: expected with --kind latents"),
         (("--kind", "corner"), 2, "corner"),
         (("--zoom", "Halfa"), 2, "zoom: expected two wavelengths or one of CaHK"),
@@ -82,7 +87,7 @@ def test_parameters_of_a_trace_and_windows_by_name(bayesden, tmp_path):
         (("--zoom", "9000:8000"), 2, "expected FIRST:LAST"),
         (("--zoom", "nan:8000"), 2, "expected FIRST:LAST"),
         (("--zoom", "100:200"), 1, "expected a part of 4000 to 9000"),
-        (("--out", "figure.jpg"), 1, "expected a name ending in .png, .pdf, .svg, got .jpg"),
+        (("--out", "figure.jpg"), 1, "expected a name ending in .png, .pdf, .svg, .eps, got .jpg"),
         (("--out", "/proc/none"), 2, "expected a folder that can be written"),
     ],
 )
@@ -166,6 +171,49 @@ def test_inspect_what_it_does_not_know(bayesden, star, model_file, library_file,
         path.write_bytes(content)
         ran = bayesden("inspect", path)
         assert (ran.status, ran.out) == (2, "") and len(ran.err.splitlines()) == 1 and str(path) in ran.err, ran
+    assert "got a text file" in bayesden("inspect", tmp_path / "text").err
     for path in (tmp_path, tmp_path / "none"):
         ran = bayesden("inspect", path)
         assert (ran.status, ran.out) == (2, "") and len(ran.err.splitlines()) == 1 and str(path) in ran.err, ran
+
+
+def test_inspect_a_folder_of_results_and_its_manifests(bayesden, star, model_file, tmp_path):
+    star("b.fits", label=5)
+    (tmp_path / "bad.fits").write_text("hello")
+    files = [star("a.fits"), tmp_path / "b.fits", tmp_path / "bad.fits"]
+    assert bayesden("denoise", *files, "--model", model_file, "--out", tmp_path / "out").status == 1
+    shown = [bayesden("inspect", tmp_path / "out" / name) for name in ("", "manifest.jsonl", "manifest.parquet")]
+    for ran in shown:
+        assert (ran.status, ran.err) == (0, "")
+        for words in ("3 spectra", "2 done, 1 failed", "K 1, M 1", "small", "1 x expected a FITS file"):
+            assert words in ran.out, ran.out
+    assert len({ran.out.partition("\n")[2] for ran in shown}) == 1
+    assert "timing of a run, 3 spectra" in bayesden("inspect", tmp_path / "out" / "timing.parquet").out
+
+
+def test_inspect_a_table_of_results(bayesden, tmp_path):
+    posts = [twin(name="one"), twin(name="two", flags=frozenset({"NOT_CONVERGED"}))]
+    write_posteriors([replace(post, chains=None) for post in posts], tmp_path / "table.fits")
+    ran = bayesden("inspect", tmp_path / "table.fits")
+    assert (ran.status, ran.err) == (0, "")
+    for words in ("a table of 2 results", "A 2", "NOT_CONVERGED 1", "380, 4000 to 9000", "ensemble"):
+        assert words in ran.out, ran.out
+
+
+def test_inspect_chains(bayesden, tmp_path):
+    write_netcdf(twin(), tmp_path / "star.nc")
+    ran = bayesden("inspect", tmp_path / "star.nc")
+    assert (ran.status, ran.err) == (0, "")
+    for words in ("chains of twin, for ArviZ", "4 of 200 draws", "velocity_kms", "posterior_predictive", "ensemble"):
+        assert words in ran.out, ran.out
+    (tmp_path / "bad.nc").write_bytes((tmp_path / "star.nc").read_bytes()[:2000])
+    ran = bayesden("inspect", tmp_path / "bad.nc")
+    assert ran.status == 2 and "expected chains in a netCDF file" in ran.err and len(ran.err.splitlines()) == 1
+
+
+def test_inspect_says_what_another_fits_file_has(bayesden, tmp_path):
+    column = fits.Column("x", "D", array=np.arange(3.0))
+    table = fits.BinTableHDU.from_columns([column], name="T")
+    fits.HDUList([fits.PrimaryHDU(np.zeros((10, 20))), table]).writeto(tmp_path / "other.fits")
+    ran = bayesden("inspect", tmp_path / "other.fits")
+    assert ran.status == 2 and "the FITS file has PRIMARY (20 x 10), T (table of x)" in ran.err

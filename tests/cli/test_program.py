@@ -13,12 +13,12 @@ import bayesden.cli
 from bayesden.cli.app import COMMANDS, _line
 from bayesden.cli.console import complain
 from bayesden.cli.options import GeneratorKind, MaskPolicy, NoiseKind, PriorKind, RecipeName
-from bayesden.cli.plot import FIGURES
+from bayesden.cli.plot import FIGURES, Size
 from bayesden.io.sppixmask import MASK_POLICIES
 from bayesden.model.generator import build_generator
 from bayesden.model.noiseflow import KINDS
 from bayesden.model.prior_kinds import build_latent_prior
-from bayesden.report import plots
+from bayesden.report import save, style
 from bayesden.train.workflow import RECIPES
 
 ROOT = Path(bayesden.cli.__file__).parents[2]
@@ -78,7 +78,7 @@ def test_choices_are_those_of_the_library():
     assert tuple(MaskPolicy) == MASK_POLICIES
     assert set(NoiseKind) == set(KINDS)
     assert set(RecipeName) == set(RECIPES)
-    assert set(FIGURES) == set(plots.FORMATS)
+    assert set(FIGURES) == set(save.FORMATS) and set(Size) == set(style.SIZES)
     for kind in PriorKind:
         assert build_latent_prior({"kind": kind.value, "counts": [2], "latent_dim": 1}).kind == kind
     for kind in GeneratorKind:

@@ -13,7 +13,7 @@ from scipy.stats import kstest
 from bayesden.chains import Chains
 from bayesden.errors import InputError, OutputError
 from bayesden.infer.denoise import denoise
-from bayesden.io.inference_data import convergence, diagnose, loo_pit, to_inference_data, write_netcdf
+from bayesden.io.inference_data import convergence, diagnose, labeller, loo_pit, to_inference_data, write_netcdf
 from tests.twin import BLOCKS, THIN, WAVE, C, D, E, S, twin
 
 
@@ -162,3 +162,10 @@ def test_arviz_draws_its_own_figures_with_sensible_labels(data):
     axes = arviz.plot_pair(data, var_names=["z", "log_amplitude"], divergences=True)
     assert {ax.get_xlabel() for ax in np.ravel(axes) if ax is not None} >= {"z\n0", "z\n1"}
     pyplot.close("all")
+
+
+def test_plots_of_arviz_have_labels_with_units():
+    data = to_inference_data(twin())
+    panels = arviz.plot_forest(data, var_names=["log_amplitude"], labeller=labeller(), combined=True)
+    pyplot.close("all")
+    assert [text.get_text() for text in panels[0].get_yticklabels()] == ["ln amplitude"]

@@ -1,5 +1,6 @@
 """Figures of chains, classes, latents, residuals and predictions say what is true, and what they lack."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from bayesden.report import (
     plot_classes,
     plot_latents,
     plot_loo_pit,
+    plot_pairs,
     plot_posterior,
     plot_predictive,
     plot_residuals,
@@ -23,13 +25,15 @@ from bayesden.report import (
 )
 from bayesden.report.latent_plot import class_styles
 from bayesden.report.loo_pit_plot import effective_count, uniform_band
+from bayesden.report.pairs_plot import SMOOTH, joint_density, within
 from bayesden.report.residual_plot import autocorrelation
-from bayesden.report.style import COLUMN, PAGE
+from bayesden.report.style import COLUMN, PAGE, SIZES
 from bayesden.report.trace_plot import traced
 from tests.twin import C, D, S, twin
 
-FIGURES = {
+FIGURES = {  # and the widths that they have by themselves
     "trace": (plot_trace, PAGE),
+    "pairs": (plot_pairs, PAGE),
     "classes": (plot_classes, COLUMN),
     "residuals": (plot_residuals, PAGE),
     "predictive": (plot_predictive, PAGE),
@@ -50,20 +54,28 @@ def words(fig: Figure) -> str:
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_figures_are_as_wide_as_the_page_and_their_words_are_readable(post, name, tmp_path: Path):
+@pytest.mark.parametrize("size", [None, *SIZES])
+def test_figures_are_as_wide_as_they_should_and_their_words_are_readable(post, name, size, tmp_path: Path):
     draw, width = FIGURES[name]
     before = dict(mpl.rcParams)
-    fig = draw(replace(post, name=r"a$\frac{$b"))  # text, not mathematics
-    assert fig.get_figwidth() == width and fig.get_figheight() < 9.7
-    assert save_figure(fig, tmp_path / "figure.pdf").read_bytes().startswith(b"%PDF")
+    options = {} if size is None else {"size": size}
+    fig = draw(replace(post, name=r"a$\frac{$b"), **options)  # text, not mathematics
+    assert fig.get_figwidth() == (width if size is None else SIZES[size]) and fig.get_figheight() < 9.7
+    save_figure(fig, tmp_path / "figure.pdf")
     shown = [text for text in fig.findobj(mpl.text.Text) if text.get_text() and text.get_visible()]
     assert min(text.get_fontsize() for text in shown) >= 6.5
+    box, room = fig.get_tightbbox(), fig.bbox_inches  # all there is to see is in the figure
+    assert box.x0 >= -0.01 and box.x1 <= room.x1 + 0.01 and box.y0 >= -0.01 and box.y1 <= room.y1 + 0.01
+    assert all(artist.get_alpha() in (None, 1) for artist in fig.findobj() if artist.get_visible())
     assert dict(mpl.rcParams) == before
-    again = draw(replace(post, name=r"a$\frac{$b"))
-    assert save_figure(again, tmp_path / "again.pdf").read_bytes() == (tmp_path / "figure.pdf").read_bytes()
+    if size is None:
+        again = draw(replace(post, name=r"a$\frac{$b"))
+        assert save_figure(again, tmp_path / "again.pdf").read_bytes() == (tmp_path / "figure.pdf").read_bytes()
+    with pytest.raises(InputError, match="size: expected column or page, got 'poster'"):
+        draw(post, size="poster")
 
 
-@pytest.mark.parametrize("draw", [plot_trace, plot_predictive, plot_loo_pit])
+@pytest.mark.parametrize("draw", [plot_trace, plot_pairs, plot_predictive, plot_loo_pit])
 def test_without_chains_there_is_one_clear_line(draw):
     with pytest.raises(InputError, match=r"^twin: expected .*chains.*'map'.*$") as caught:
         draw(twin(chains=None, method="map"))
@@ -112,6 +124,30 @@ def test_trace_of_named_parameters(post):
             plot_trace(post, [wrong])
 
 
+def test_pairs_are_drawn_below_the_diagonal_with_medians_and_intervals(post):
+    fig = plot_pairs(post)
+    shown = [ax for ax in fig.axes if ax.get_visible()]
+    assert len(shown) == 6  # amplitude and two latents; the velocity does not vary
+    draws = post.chains.parameters["z"][..., 0].ravel()
+    low, middle, high = np.quantile(draws, (0.16, 0.5, 0.84))
+    title = next(text for text in words(fig).splitlines() if text.startswith("z[0]"))
+    numbers = [float(part) for part in re.findall(r"[-+]?\d+\.\d+", title.replace("−", "-"))]
+    np.testing.assert_allclose(numbers, [middle, high - middle, low - middle], rtol=0.06)
+    assert len([ax for ax in plot_pairs(post, ["z[0]", "lp"]).axes if ax.get_visible()]) == 3
+    with pytest.raises(InputError, match="pairs: expected two parameters or more that vary, got lp"):
+        plot_pairs(post, ["lp", "velocity_kms"])
+
+
+def test_density_of_pairs_is_that_of_the_draws():
+    draws = np.random.default_rng(0).normal(size=(2, 100_000))
+    density, edges = joint_density(*draws)
+    assert density.sum() == pytest.approx(100_000, rel=1e-3)
+    steps = [edge[1] - edge[0] for edge in edges]
+    found = within(density, edges, np.zeros(1), np.zeros(1))[0] / (100_000 * steps[0] * steps[1])
+    smoothed = [1 + (SMOOTH * step) ** 2 for step in steps]  # variances
+    assert found == pytest.approx(1 / (2 * np.pi * np.sqrt(np.prod(smoothed))), rel=0.03)
+
+
 def test_classes_say_their_numbers(post):
     text = words(plot_classes(post))
     assert "> 0.999" in text and "< 0.001" in text
@@ -146,7 +182,7 @@ def test_residuals_of_any_number_of_exposures(exposures, post):
     data = np.ones_like(z)
     fig = plot_residuals(replace(post, residual_z=z, data_flux=data, data_ivar=data))
     assert ("stacked" in words(fig)) == (exposures > 1) and fig.get_figheight() < 9.7
-    fig.canvas.draw()  # nothing is squeezed to nothing, which would warn
+    fig.draw_without_rendering()  # nothing is squeezed to nothing, which would warn
 
 
 def test_autocorrelation_of_a_moving_average():

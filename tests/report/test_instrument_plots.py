@@ -2,7 +2,7 @@ import numpy as np
 import torch
 
 from bayesden.report.instrument_plots import plot_simulation
-from bayesden.report.plots import save_figure
+from bayesden.report.save import save_figure
 from bayesden.simulation.simulator import Simulation
 
 

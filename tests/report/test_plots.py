@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 
 from bayesden.errors import InputError, OutputError
 from bayesden.posterior import FLAGS, Feature, Posterior
-from bayesden.report import plot_posterior, save_figure
+from bayesden.report import plot_posterior, save_figure, style
+from bayesden.report.style import SIZES
 from bayesden.report.view import View
 
 D = 400
@@ -40,23 +41,54 @@ def make(n_exposures: int, **changes: object) -> Posterior:
 
 def words(fig: Figure) -> str:
     found = [text.get_text() for text in fig.texts]
+    found += [text.get_text() for legend in fig.legends for text in legend.get_texts()]
     for ax in fig.axes:
         found += [text.get_text() for text in ax.texts] + [ax.get_ylabel(), ax.get_title()]
-        found += [text.get_text() for text in ax.get_legend().get_texts()] if ax.get_legend() else []
     return "\n".join(found)
 
 
+@pytest.mark.parametrize(
+    ("suffix", "magic"), [(".png", b"\x89PNG"), (".pdf", b"%PDF"), (".svg", b"<?xml"), (".eps", b"%!PS")]
+)
+def test_every_format_is_whole_and_the_same_bytes_again(tmp_path: Path, suffix: str, magic: bytes) -> None:
+    one, two = (save_figure(plot_posterior(make(6)), tmp_path / f"{name}{suffix}") for name in "ab")
+    assert one.read_bytes().startswith(magic) and one.read_bytes() == two.read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == [one.name, two.name]
+
+
+def test_text_is_text_and_fonts_are_truetype(tmp_path: Path) -> None:
+    fig = plot_posterior(make(1))
+    svg, pdf, eps = (save_figure(fig, tmp_path / f"star.{kind}").read_bytes() for kind in ("svg", "pdf", "eps"))
+    assert b">made-up</text>" in svg and "vacuum wavelength  [Å]</text>".encode() in svg
+    assert b"/FontFile2" in pdf and b"/Type3" not in pdf
+    assert b"/FontType 42" in eps and b"/FontType 3" not in eps and b"colorimage" not in eps
+    assert any(artist.get_rasterized() for artist in fig.findobj()), "what was drawn as vectors stays so"
+
+
 @pytest.mark.parametrize("n_exposures", [1, 14])
-@pytest.mark.parametrize("suffix", [".png", ".pdf", ".svg"])
-def test_every_format_is_written_whole(tmp_path: Path, n_exposures: int, suffix: str) -> None:
-    path = save_figure(plot_posterior(make(n_exposures)), tmp_path / f"star{suffix}")
-    magic = {".png": b"\x89PNG", ".pdf": b"%PDF", ".svg": b"<?xml"}[suffix]
-    assert path.read_bytes().startswith(magic)
-    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+@pytest.mark.parametrize("size", SIZES)
+def test_as_wide_as_a_column_or_a_page_opaque_and_within_the_figure(n_exposures: int, size: str) -> None:
+    flags, lines = frozenset(FLAGS), tuple(Feature(w, 1, 1, 9, 0.1, 9, "emission") for w in range(4100, 9000, 300))
+    fig = plot_posterior(make(n_exposures, flags=flags, features=lines, name="spec-4961-55719-0378"), size=size)
+    assert fig.get_figwidth() == pytest.approx({"column": 88, "page": 180}[size] / 25.4)
+    fig.draw_without_rendering()
+    seen, room = fig.get_tightbbox(), fig.bbox_inches
+    assert seen.x0 >= -0.01 and seen.x1 <= room.x1 + 0.01 and seen.y0 >= -0.01 and seen.y1 <= room.y1 + 0.01
+    title = [text.get_window_extent() for text in fig.texts]
+    assert all(box.x0 >= 0 and box.x1 <= fig.bbox.x1 and box.y1 <= fig.bbox.y1 for box in title)
+    names = [text.get_window_extent().y1 for text in fig.axes[0].texts if text.get_text() == "Hα"]
+    assert min(box.y0 for box in title) >= max(names)
+    shown = [text for text in fig.findobj(mpl.text.Text) if text.get_text() and text.get_visible()]
+    assert min(text.get_fontsize() for text in shown) >= 6.5
+    assert all(
+        artist.get_alpha() in (None, 1) for artist in fig.findobj() if artist.get_visible()
+    )  # EPS knows no transparency
+    with pytest.raises(InputError, match="size: expected column or page, got 'poster'"):
+        plot_posterior(make(1), size="poster")
 
 
 def test_title_says_what_was_found() -> None:
-    text = words(plot_posterior(make(14, flags=frozenset(FLAGS))))
+    text = words(plot_posterior(make(14, flags=frozenset(FLAGS)))).replace("\n", " ")
     for part in ("made-up", "class K, probability 0.85 (G 0.10, M 0.05)", "14 exposures", "method map", "no data"):
         assert part in text
     for flag in FLAGS:
@@ -73,7 +105,7 @@ def test_cosmic_ray_does_not_move_the_flux_axis(n_exposures: int, height: float)
     limits = plot_posterior(clean).axes[0].get_ylim()
     hit = plot_posterior(dataclasses.replace(clean, data_flux=data))
     np.testing.assert_allclose(hit.axes[0].get_ylim(), limits, atol=0.1 * np.ptp(limits))
-    assert "beyond the axis" in words(hit)
+    assert " beyond" in words(hit)
 
 
 def test_flux_axis_holds_the_denoised_flux() -> None:
@@ -140,11 +172,6 @@ def test_names_are_text_and_not_mathematics(tmp_path: Path) -> None:
     assert "x … x" in words(plot_posterior(long))
 
 
-def test_same_posterior_same_bytes(tmp_path: Path) -> None:
-    paths = [save_figure(plot_posterior(make(2)), tmp_path / name) for name in ("a.png", "b.png")]
-    assert paths[0].read_bytes() == paths[1].read_bytes()
-
-
 def test_plotting_changes_nothing_global() -> None:
     before = dict(mpl.rcParams)
     plot_posterior(make(1))
@@ -153,7 +180,9 @@ def test_plotting_changes_nothing_global() -> None:
 
 def test_place_that_cannot_be_written_leaves_the_old_file(tmp_path: Path) -> None:
     fig = plot_posterior(make(1))
-    with pytest.raises(OutputError, match=r"star\.jpeg: expected a name ending in \.png, \.pdf, \.svg, got \.jpeg"):
+    with pytest.raises(
+        OutputError, match=r"star\.jpeg: expected a name ending in \.png, \.pdf, \.svg, \.eps, got \.jpeg"
+    ):
         save_figure(fig, tmp_path / "star.jpeg")
     with pytest.raises(OutputError, match="expected an existing folder"):
         save_figure(fig, tmp_path / "none" / "star.png")
@@ -166,14 +195,19 @@ def test_place_that_cannot_be_written_leaves_the_old_file(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("n_exposures", [1, 3])
-def test_lines_that_the_model_lacks_are_named_and_their_labels_do_not_meet(n_exposures: int) -> None:
+@pytest.mark.parametrize("size", SIZES)
+def test_lines_that_the_model_lacks_are_named_and_their_labels_do_not_meet(n_exposures: int, size: str) -> None:
     places = (6564.0, 6700.0, 7620.0, 8995.0)
     features = [Feature(w, 1.0, 0.1, 8.0, 1e-9, 200.0, "emission", "Hα" if w == 6564.0 else "") for w in places]
-    fig = plot_posterior(make(n_exposures, features=tuple(features)))
-    fig.canvas.draw()
-    panel = fig.axes[1 if n_exposures == 1 else 2]  # one panel of residuals, or the stacked ones below it
-    labels = [text for text in panel.texts if " emission, 8.0 σ" in text.get_text()]
-    assert len(labels) == 4 and "6564 emission, 8.0 σ (Hα)" in words(fig)
+    crowd = [Feature(6560.0 + n, 1.0, 0.1, 5.0, 1e-9, 200.0, "absorption") for n in range(9)]
+    fig = plot_posterior(make(n_exposures, features=(*crowd, *features)), size=size)
+    fig.draw_without_rendering()
+    panel = next(ax for ax in fig.axes if any("8.0 σ" in text.get_text() for text in ax.texts))
+    labels = [text for text in panel.texts if " σ" in text.get_text()]
+    text = words(fig)
+    named = text.count("8.0 σ")
+    assert "6564 Hα, 8.0 σ" in text and named == 4 if size == "page" else named >= 3  # the most significant come first
+    assert text.count("5.0 σ") < 9 and len(panel.get_lines()) > 13  # the others at least have a tick
     boxes = [text.get_window_extent() for text in labels]
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
     assert all(panel.bbox.x0 <= box.x0 and box.x1 <= panel.bbox.x1 for box in boxes)
@@ -183,3 +217,15 @@ def test_lines_that_the_model_lacks_are_named_and_their_labels_do_not_meet(n_exp
 def test_a_notebook_shows_a_figure_without_pyplot() -> None:
     fig = plot_posterior(make(2))
     assert isinstance(fig, Figure) and fig._repr_png_().startswith(b"\x89PNG\r\n")
+
+
+def luminance(colour: str) -> float:
+    """What a copy in grey keeps of a colour: relative luminance, as its lightness L*."""
+    channels = np.array(mpl.colors.to_rgb(colour))
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return float(116 * np.cbrt(linear @ (0.2126, 0.7152, 0.0722)) - 16)
+
+
+def test_flux_mean_and_exposures_differ_in_grey_too() -> None:
+    denoised, mean, each = (luminance(colour) for colour in (style.DENOISED, style.COADD, style.EXPOSURE))
+    assert denoised + 10 < mean and mean + 15 < each < 90
