@@ -40,7 +40,7 @@ def run(
     stars: Path | Sequence[Path],
     out: Path,
     *,
-    report: Callable[[Row, int, int], None] = lambda row, done, total: None,
+    report: Callable[[Row | None, int, int], None] = lambda row, done, total: None,
     how: Options | None = None,
     **choices: object,
 ) -> Path:
@@ -141,8 +141,8 @@ def test_a_folder_with_results_is_touched_only_if_asked_for(bayesden, stars, mod
 def test_workers_give_the_same_and_may_die(undisturbed, stars, model_file, tmp_path):
     killed = []
 
-    def kill_one(row: Row, done: int, total: int) -> None:
-        if not killed and row.status == "done":
+    def kill_one(row: Row | None, done: int, total: int) -> None:
+        if row and not killed and row.status == "done":
             killed.append(row.timing.process)
             os.kill(row.timing.process, signal.SIGKILL)
 
@@ -156,8 +156,8 @@ def test_a_cluster_gives_the_same_and_its_workers_may_die(undisturbed, stars, mo
     distributed = pytest.importorskip("distributed")
     killed = []
 
-    def kill_one(row: Row, done: int, total: int) -> None:
-        if not killed:
+    def kill_one(row: Row | None, done: int, total: int) -> None:
+        if row and not killed:
             killed.append(row.timing.process)
             os.kill(row.timing.process, signal.SIGKILL)
 
