@@ -15,7 +15,7 @@ import torch
 from ..errors import OutputError
 from ..infer.denoise import denoise
 from ..io import read
-from ..io.files import MAX_BYTES, Source
+from ..io.files import MAX_BYTES, Source, quiet
 from ..model.checkpoint import load_model
 from ..model.joint import SpectrumModel
 from ..posterior import Posterior
@@ -138,7 +138,7 @@ def process(station: Station, chunks: Iterable[Chunk], deliver: Callable[[Outcom
         BayesdenError: if nothing more can be written, or whatever `deliver` raises.
     """
     finish, waiting = _Finish(station, deliver), deque()
-    with ahead(_read_all(station, chunks), AHEAD) as batches, ThreadPoolExecutor(1) as writer:
+    with quiet(), ahead(_read_all(station, chunks), AHEAD) as batches, ThreadPoolExecutor(1) as writer:
         for batch in batches:
             most = station.fit.most
             fitted = _fit(station, batch)
