@@ -129,7 +129,11 @@ def run_survey(
             remove_parts(out)
         with _log_file(out / LOG):
             run = _Run(job, out, options, journal, inputs, report)
-            run.go()
+            try:
+                run.go()
+            except BaseException as error:
+                logger.error("stopped at %d of %d: %s", len(run.settled), len(inputs), error or type(error).__name__)
+                raise
             run.summary.manifest = _finish(out)
             run.summary.seconds = time.monotonic() - start
             logger.info("ended: %s", run.summary)

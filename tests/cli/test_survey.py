@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import bayesden as bd
+from bayesden.errors import BayesdenError
 from bayesden.io import read_posteriors
 from bayesden.survey import Job, Options, Row, read_manifest, run_survey
 
@@ -166,6 +167,27 @@ def test_a_cluster_gives_the_same_and_its_workers_may_die(undisturbed, stars, mo
         how = Options(scheduler=cluster.scheduler_address, chunk=3)
         run(model_file, stars, tmp_path, report=kill_one, how=how)
     assert killed and killed[0] != os.getpid()
+    assert_same(undisturbed, tmp_path)
+
+
+def test_a_cluster_that_goes_away_is_one_line_and_the_run_goes_on_elsewhere(
+    undisturbed, stars, model_file, tmp_path, monkeypatch
+):
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr("bayesden.survey.cluster.PATIENCE_S", 2.0)
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, dashboard_address=None, silence_logs=50
+    ) as cluster:
+
+        def end(row: Row | None, done: int, total: int) -> None:
+            if row:
+                cluster.close()
+
+        how = Options(scheduler=cluster.scheduler_address, chunk=3)
+        with pytest.raises(BayesdenError, match="expected a scheduler that stays"):
+            run(model_file, stars, tmp_path, report=end, how=how)
+    assert "ERROR stopped at" in (tmp_path / "denoise.log").read_text().splitlines()[-1]
+    run(model_file, stars, tmp_path, how=Options(resume=True))
     assert_same(undisturbed, tmp_path)
 
 
