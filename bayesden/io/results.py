@@ -22,6 +22,7 @@ Images on a uniform wavelength grid carry it as linear WCS. The same posterior g
 import json
 import re
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from io import BytesIO
 from pathlib import Path
@@ -171,6 +172,7 @@ def _card(text: str, comment: str) -> tuple[str, str]:
     return value, comment if written + len(comment) <= 64 else ""
 
 
+@cache
 def _version(package: str) -> str:
     try:
         return version(package)

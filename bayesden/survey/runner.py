@@ -247,8 +247,8 @@ def _finish(out: Path) -> Path:
     """The manifest as a table, if there is a package to write it with; else the journal."""
     try:
         write_manifest(out)
-    except ModuleNotFoundError:
-        logger.warning("no Parquet table, for the package pyarrow is not there")
+    except ImportError as error:  # not there, or broken
+        logger.warning("no Parquet table: expected the package pyarrow, got: %s", error)
         return out / JOURNAL
     return out / MANIFEST
 
