@@ -162,7 +162,7 @@ def test_a_cluster_gives_the_same_and_its_workers_may_die(undisturbed, stars, mo
             killed.append(row.timing.process)
             os.kill(row.timing.process, signal.SIGKILL)
 
-    quiet = {"dashboard_address": None, "silence_logs": 50}
+    quiet = {"dashboard_address": ":0", "silence_logs": 50}
     with distributed.LocalCluster(n_workers=1, threads_per_worker=1, **quiet) as cluster:
         how = Options(scheduler=cluster.scheduler_address, chunk=3)
         run(model_file, stars, tmp_path, report=kill_one, how=how)
@@ -176,7 +176,7 @@ def test_a_cluster_that_goes_away_is_one_line_and_the_run_goes_on_elsewhere(
     distributed = pytest.importorskip("distributed")
     monkeypatch.setattr("bayesden.survey.cluster.PATIENCE_S", 2.0)
     with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=1, dashboard_address=None, silence_logs=50
+        n_workers=1, threads_per_worker=1, dashboard_address=":0", silence_logs=50
     ) as cluster:
 
         def end(row: Row | None, done: int, total: int) -> None:

@@ -114,7 +114,7 @@ def test_twenty_kills_change_no_bit(undisturbed, stars, tmp_path, form):
 
 def test_a_cluster_whose_workers_are_killed_gives_the_same(undisturbed, stars, tmp_path):
     distributed = pytest.importorskip("distributed")
-    quiet = {"dashboard_address": None, "silence_logs": 50}
+    quiet = {"dashboard_address": ":0", "silence_logs": 50}
     stop, killed = Event(), []
 
     def kill_in_turn(cluster: object) -> None:
