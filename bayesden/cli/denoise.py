@@ -166,8 +166,10 @@ def denoise(
     options = Options(resume, overwrite, workers or 0, scheduler, chunk or 0)
     with progress() as bar:
 
-        def report(row: "Row", done: int, total: int) -> None:
+        def report(row: "Row | None", done: int, total: int) -> None:
             bar("denoise", done, total)
+            if row is None:
+                return
             if row.status == "done":
                 say(_line(row, out))
                 return
@@ -216,9 +218,9 @@ def _close(summary: "Summary", out: Path) -> int:
     total, failed, fitted = summary.total, summary.failed, summary.total - summary.before
     noun = "spectrum" if total == 1 else "spectra"
     if fitted > 1:
-        flags = ", ".join(f"{name} {count}" for name, count in sorted(summary.flags.items())) or "none"
         before = f", {summary.before} before" if summary.before else ""
-        say(f"{fitted} in {summary.seconds:.0f} s, {fitted / summary.seconds:.2f} a second{before}; flags: {flags}")
+        rate = f"{fitted} in {summary.seconds:.0f} s, {fitted / summary.seconds:.2f} a second"
+        say(f"{rate}{before}; flags: {summary.flag_counts}")
     say(f"{total - failed} of {total} {noun} denoised into {out}")
     if not failed:
         return 0

@@ -24,6 +24,7 @@ __all__ = [
     "Source",
     "is_table",
     "open_fits",
+    "quiet",
     "read_bytes",
     "read_text",
     "remove_parts",
@@ -95,6 +96,18 @@ def read_text(path: Path) -> str:
 
 
 @contextmanager
+def quiet() -> Iterator[None]:
+    """No warnings of astropy while the body runs.
+
+    Filters of warnings belong to the process, and threads that set and restore them undo each other's work: who reads or
+    writes in several threads is within this one all the while.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyWarning)
+        yield
+
+
+@contextmanager
 def open_fits(path: Path) -> Iterator[tuple[fits.HDUList, str]]:
     """A FITS file, gzipped or not, read once.
 
@@ -118,11 +131,13 @@ def open_fits(path: Path) -> Iterator[tuple[fits.HDUList, str]]:
         what = "an empty file" if not content else "something else (its first card is not SIMPLE)"
         raise InputError(f"{path}: expected a FITS file, got {what}")
     try:
-        with warnings.catch_warnings(), np.errstate(all="ignore"):  # what is not finite is masked by who reads it
-            warnings.simplefilter("ignore", AstropyWarning)
-            with fits.open(BytesIO(content), memmap=False) as hdus:
-                _check_complete(path, hdus, content)
-                yield hdus, sha256
+        with (
+            quiet(),
+            np.errstate(all="ignore"),  # what is not finite is masked by who reads it
+            fits.open(BytesIO(content), memmap=False) as hdus,
+        ):
+            _check_complete(path, hdus, content)
+            yield hdus, sha256
     except BayesdenError:
         raise
     # The parser meets arbitrary bytes here, and raises whatever they lead it to.

@@ -191,11 +191,15 @@ def _likelihood(az: ModuleType, post: Posterior) -> object:
 def labeller() -> "MapLabeller":
     """Labels for ArviZ's plots, with units: velocity [km/s] in place of velocity_kms.
 
+    Returns:
+        What ArviZ's plots take as `labeller`.
+
     Raises:
         InputError: if ArviZ is not installed.
 
     Example:
-        >>> az.plot_pair(idata, var_names=["velocity_kms", "ebv"], labeller=labeller())  # doctest: +SKIP
+        >>> bd.labeller().var_name_to_str("velocity_kms")
+        'velocity [km/s]'
     """
     return _arviz().labels.MapLabeller(var_name_map=LABELS)
 

@@ -21,8 +21,8 @@ Images on a uniform wavelength grid carry it as linear WCS. The same posterior g
 
 import json
 import re
-import warnings
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from io import BytesIO
 from pathlib import Path
@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from ..errors import InputError, OutputError
 from ..posterior import Feature, Posterior
 from .chain_images import WIDER, chain_images, describe_chains, restore_chains, restore_image
-from .files import is_table, open_fits, write_bytes
+from .files import is_table, open_fits, quiet, write_bytes
 
 __all__ = [
     "ARRAYS",
@@ -193,6 +193,7 @@ def _card(text: str, comment: str) -> tuple[str, str]:
     return value, comment if written + len(comment) <= 64 else ""
 
 
+@cache
 def _version(package: str) -> str:
     try:
         return version(package)
@@ -314,8 +315,7 @@ def fits_unit(text: str) -> str:
     """The unit in FITS's own spelling, which SDSS's `1E-17 erg/cm^2/s/Ang` is not; empty where it cannot be read."""
     plain = re.sub(r"\bAng\b", "Angstrom", re.sub(r"\b1[eE]([+-]?\d+)", r"10**\1", text))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", units.UnitsWarning)
+        with quiet():
             return units.Unit(plain).to_string("fits")
     except (ValueError, TypeError):
         return ""

@@ -57,7 +57,10 @@ def to_spectrum(source: Posterior | Observation) -> "Spectrum":
         InputError: if specutils is not installed.
 
     Example:
-        >>> to_spectrum(post).write("star.fits", format="tabular-fits")  # doctest: +SKIP
+        >>> spectrum = bd.to_spectrum(post)
+        >>> spectrum.flux.shape, str(spectrum.spectral_axis.unit)
+        ((2048,), 'Angstrom')
+        >>> spectrum.write("star.fits", format="tabular-fits")
     """
     spectrum, unit = _spectrum_class(), units.Unit(fits_unit(source.flux_unit))
     axis = source.wavelength * units.AA
@@ -100,8 +103,8 @@ def from_spectrum(
             differ, or specutils is not installed.
 
     Example:
-        >>> from specutils import Spectrum  # doctest: +SKIP
-        >>> denoise(from_spectrum(Spectrum.read("star.fits")))  # doctest: +SKIP
+        >>> bd.from_spectrum(bd.to_spectrum(obs)).flux.shape
+        (4, 2048)
     """
     if medium not in (None, *MEDIA):
         raise InputError(f"medium: expected air or vacuum, got {medium!r}")

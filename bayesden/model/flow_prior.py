@@ -25,7 +25,7 @@ from nflows.transforms.base import CompositeTransform, Transform
 from torch import Tensor, nn
 
 from .kernel_prior import choose_kernels, whiten
-from .latent_prior import LatentPrior, PriorCurvature
+from .latent_prior import LatentPrior, PriorCurvature, unit_matrices
 from .student_t import StudentT
 
 __all__ = ["Coupling", "FlowPrior"]
@@ -106,9 +106,9 @@ class FlowPrior(LatentPrior):
         layers = [Coupling(mask, classes, hidden) for mask in _masks(latent_dim, couplings)]
         self.flow = Flow(CompositeTransform(layers), StudentT(latent_dim, nu=5.0))
         self.register_buffer("centre", torch.zeros(classes, latent_dim))
-        self.register_buffer("whitener", torch.eye(latent_dim).repeat(classes, 1, 1))  # lower
+        self.register_buffer("whitener", unit_matrices(classes, latent_dim))  # lower
         self.register_buffer("encoded", torch.zeros(sum(counts), latent_dim))
-        self.register_buffer("moments", torch.eye(latent_dim).repeat(classes, 1, 1))
+        self.register_buffer("moments", unit_matrices(classes, latent_dim))
         self.register_buffer("bandwidth", torch.ones(classes))  # of the noise, in units of a class's spread
 
     @property

@@ -15,7 +15,7 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
-from .latent_prior import LatentPosterior, LatentPrior, PriorCurvature
+from .latent_prior import LatentPosterior, LatentPrior, PriorCurvature, unit_matrices
 
 __all__ = ["KDEPrior", "KernelPrior", "choose_kernels", "gaussian_prior", "whiten"]
 
@@ -108,7 +108,7 @@ class KDEPrior(KernelPrior):
     def __init__(self, counts: list[int], latent_dim: int) -> None:
         super().__init__(counts, latent_dim)
         self.register_buffer("points", torch.zeros(sum(counts), latent_dim))  # whitened by the kernel
-        self.register_buffer("whitener", torch.eye(latent_dim).repeat(len(counts), 1, 1))  # (h Sigma^1/2)^-1, lower
+        self.register_buffer("whitener", unit_matrices(len(counts), latent_dim))  # (h Sigma^1/2)^-1, lower
         self.register_buffer("bandwidth", torch.ones(len(counts)))
 
     @classmethod

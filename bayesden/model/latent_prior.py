@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..errors import ModelError
 
-__all__ = ["LatentPosterior", "LatentPrior", "PriorCurvature"]
+__all__ = ["LatentPosterior", "LatentPrior", "PriorCurvature", "unit_matrices"]
 
 
 @dataclass(frozen=True)
@@ -136,3 +136,10 @@ class LatentPrior(nn.Module, ABC):
     def _slice(self, k: int) -> slice:
         start = sum(self.counts[:k])
         return slice(start, start + self.counts[k])
+
+
+def unit_matrices(n: int, size: int) -> Tensor:
+    """As many unit matrices, (n, size, size); `torch.eye` on the device 'meta' costs a second, as it imports the compiler."""
+    units = torch.zeros(n, size, size)
+    units.diagonal(dim1=1, dim2=2).fill_(1.0)
+    return units

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from .kernel_prior import KernelPrior, choose_kernels, whiten
-from .latent_prior import PriorCurvature
+from .latent_prior import PriorCurvature, unit_matrices
 
 __all__ = ["LocalKDEPrior"]
 
@@ -40,9 +40,7 @@ class LocalKDEPrior(KernelPrior):
     def __init__(self, counts: list[int], latent_dim: int) -> None:
         super().__init__(counts, latent_dim)
         self.register_buffer("centres", torch.zeros(sum(counts), latent_dim))
-        self.register_buffer(
-            "roots", torch.eye(latent_dim).repeat(sum(counts), 1, 1)
-        )  # of each kernel's precision, lower
+        self.register_buffer("roots", unit_matrices(sum(counts), latent_dim))  # of each kernel's precision, lower
         self.register_buffer("bandwidth", torch.ones(len(counts)))
 
     @classmethod

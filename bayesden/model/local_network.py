@@ -63,6 +63,11 @@ class _Masked(nn.Module):
         return weight * self.mask
 
 
+def _keep_zero(layer: nn.Linear, mask: Tensor) -> None:
+    # Not tried out (`unsafe`): arithmetic on the device "meta", where sizes are checked, imports torch's compiler, a second.
+    register_parametrization(layer, "weight", _Masked(mask), unsafe=True)
+
+
 class LocalNetwork(nn.Module):
     r"""Features of a local group of pixels, two layers, two heads :math:`\mu_d, \alpha_d` (Kang et al. 2021, figure 2).
 
@@ -102,12 +107,12 @@ class LocalNetwork(nn.Module):
         """Weights of zero, so that mu is made of half of each layer, which the error profile does not reach."""
         window, (hidden, channels) = self.window, self.second.weight.shape
         for layer, inputs in ((self.first, slice(window, 3 * window)), (self.second, slice(channels // 2, None))):
-            mask = torch.ones_like(layer.weight)
+            mask = torch.ones(layer.weight.shape)
             mask[: len(mask) // 2, inputs] = 0.0
-            register_parametrization(layer, "weight", _Masked(mask))
-        mask = torch.ones_like(self.heads.weight)
+            _keep_zero(layer, mask)
+        mask = torch.ones(self.heads.weight.shape)
         mask[0, hidden // 2 :] = 0.0
-        register_parametrization(self.heads, "weight", _Masked(mask))
+        _keep_zero(self.heads, mask)
 
     def whiten(self, eps: Tensor, ivar: Tensor, bad: Tensor) -> tuple[Tensor, Tensor]:
         """Residuals in the unit of the model, zero where bad, and that unit's inverse, one where bad."""

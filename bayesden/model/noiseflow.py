@@ -31,8 +31,7 @@ from nflows.distributions.normal import StandardNormal
 from nflows.flows.base import Flow
 from nflows.transforms.autoregressive import MaskedAffineAutoregressiveTransform
 from nflows.transforms.base import CompositeTransform, Transform
-from scipy.stats import norm as normal
-from scipy.stats import t as student_t
+from scipy.special import ndtr, stdtrit
 from torch import Tensor, nn
 
 from ..errors import InputError
@@ -255,7 +254,7 @@ class NoiseFlow(nn.Module):
         shape, (eps, ivar, bad, known) = self._prepare(eps, ivar, mask, context)
         white, unit = self.network.whiten(eps, ivar, bad)
         _, alpha = self.network.conditionals(white, ivar, bad, known)
-        spread = float(student_t.isf(normal.sf(1.0), self.nu))
+        spread = -float(stdtrit(float(self.nu), ndtr(-1.0)))
         return torch.where(self.counted(bad), spread * torch.exp(alpha) / unit, torch.nan).view(shape)
 
     @torch.no_grad()

@@ -139,18 +139,16 @@ def _shares(cells: NDArray, grid: Grid) -> tuple[tuple[int, ...], Tensor]:
     place = np.interp(grid.edges, edges, np.arange(len(edges)))
     first = np.clip(np.floor(place).astype(int), 2, len(edges) - 4)
     value, _ = lagrange(torch.from_numpy(place - first))
-    running = np.zeros((grid.size + 1, len(cells)))
-    for k, weight in zip(TAPS.tolist(), value.numpy().T, strict=True):
-        for row, (upto, w) in enumerate(zip(first + k, weight, strict=True)):
-            running[row, :upto] += w
-    share = np.diff(running * np.diff(edges), axis=0)
-    share /= share.sum(1, keepdims=True)
-    blocks = range(0, grid.size, BLOCK)
-    span = [np.flatnonzero(np.abs(share[i : i + BLOCK]).max(0) > 1e-9)[[0, -1]] for i in blocks]
-    width = max(last - first for first, last in span) + 1
-    start = [min(int(first), len(cells) - width) for first, _ in span]
+    upto, weight, blocks = first[:, None] + TAPS.numpy(), value.numpy()[:, :, None], []
+    for i in range(0, grid.size, BLOCK):
+        rows = slice(i, i + BLOCK + 1)
+        inside = np.arange(upto[rows].min(), upto[rows].max())  # below count all edges alike, above none
+        running = ((upto[rows, :, None] > inside) * weight[rows]).sum(1) * np.diff(edges)[inside]
+        share = np.diff(running, axis=0)
+        blocks.append((inside[0], share / share.sum(1, keepdims=True)))
+    width = max(share.shape[1] for _, share in blocks)
+    start = [min(int(cell), len(cells) - width) for cell, _ in blocks]
     parts = torch.zeros(len(start), width, BLOCK)
-    for part, begin, i in zip(parts, start, blocks, strict=True):
-        rows = share[i : i + BLOCK, begin : begin + width]
-        part[:, : len(rows)] = torch.from_numpy(rows.T.copy())
+    for part, begin, (cell, share) in zip(parts, start, blocks, strict=True):
+        part[cell - begin : cell - begin + share.shape[1], : len(share)] = torch.from_numpy(share.T)
     return tuple(start), parts

@@ -21,11 +21,11 @@ from ..io.files import write_bytes
 from ..model.joint import SpectrumModel
 from ..posterior import FLAGS, Posterior
 from .contents import COLUMNS, core_arrays, details_of, exposure_arrays, row_of, text_of
+from .labels import STELLAR_LINES
 from .latent_plot import LIBRARY, class_styles
 from .packing import pack
 from .page_figures import bokeh_script, latent_figures, spectrum_figures
 from .palette import DARK, LIGHT
-from .plots import STELLAR_LINES
 from .view import WINDOWS, View
 
 __all__ = ["MAX_MB", "Report"]
@@ -54,9 +54,10 @@ class Report:
         InputError: if that is less than the page without spectra.
 
     Example:
-        >>> report = Report(bd.load_model())  # doctest: +SKIP
-        >>> report.add(bd.read_posterior("out/a.fits"), "out/a.fits")  # doctest: +SKIP
-        >>> report.write("report.html")  # doctest: +SKIP
+        >>> from bayesden.report.html import Report
+        >>> report = Report(bd.load_model())
+        >>> report.add(post, "out/example-spec.fits")
+        >>> report.write("report.html")
     """
 
     def __init__(self, model: SpectrumModel | None = None, *, max_mb: float = MAX_MB) -> None:

@@ -42,7 +42,9 @@ def plot_pairs(posterior: Posterior, names: Sequence[str] | None = None, *, size
             such size.
 
     Example:
-        >>> save_figure(plot_pairs(posterior, ["velocity_kms", "ebv"]), "pairs.pdf")  # doctest: +SKIP
+        >>> from bayesden.report import plot_pairs, save_figure
+        >>> save_figure(plot_pairs(post, ["velocity_kms", "ebv"]), "pairs.pdf").name
+        'pairs.pdf'
     """
     narrow = is_column(size)
     if posterior.chains is None:

@@ -1,11 +1,14 @@
 """Chunks through the workers of a dask cluster, which see the same files under the same names."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import InputError
+from ..errors import BayesdenError, InputError
 from .agenda import DEATHS, Agenda
 from .job import Job
 from .pipeline import Outcome, Station, process
@@ -42,30 +45,69 @@ def process_on_cluster(
 
     Raises:
         InputError: if there is no scheduler.
-        BayesdenError: what stops a worker, such as a full disk.
+        BayesdenError: what stops a worker, such as a full disk; if the scheduler goes away.
     """
-    from distributed import Client, KilledWorker, as_completed
+    from distributed import Client
 
     try:
         client = Client(address, timeout=PATIENCE_S, set_as_default=False)
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{address}: expected the address of a dask scheduler, got: {reason}") from None
-    with client:
-        chunks: dict[Future, Chunk] = {}
-        completed = as_completed(loop=client.loop)
+    with _without_its_log(), client:
+        _process(client, job, out, agenda, deliver, lost)
+
+
+@contextmanager
+def _without_its_log() -> Iterator[None]:
+    """A client that loses its scheduler says so at length."""
+    log = logging.getLogger("distributed.client")
+    level = log.level
+    log.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
+def _process(
+    client: "Client",
+    job: Job,
+    out: Path,
+    agenda: Agenda,
+    deliver: Callable[[Outcome], None],
+    lost: Callable[[Item], None],
+) -> None:
+    from distributed import KilledWorker, as_completed
+
+    chunks: dict[Future, Chunk] = {}
+    completed = as_completed(loop=client.loop)
+    with _there(client):
         _submit(client, job, out, agenda, chunks, completed)
-        while chunks:
-            future = next(completed)
-            chunk = chunks.pop(future)
-            try:
-                for outcome in future.result():
-                    deliver(outcome)
-            except KilledWorker:
-                deliver(Outcome(chunk, note=f"workers died; {chunk.name} is tried again in parts"))
-                if (item := agenda.died(chunk, DEATHS)) is not None:
-                    lost(item)
+    while chunks:
+        try:
+            with _there(client):
+                future = next(completed)
+                chunk = chunks.pop(future)
+                outcomes = future.result()
+        except KilledWorker:
+            outcomes = [Outcome(chunk, note=f"workers died; {chunk.name} is tried again in parts")]
+            if (item := agenda.died(chunk, DEATHS)) is not None:
+                lost(item)
+        for outcome in outcomes:
+            deliver(outcome)
+        with _there(client):
             _submit(client, job, out, agenda, chunks, completed)
+
+
+@contextmanager
+def _there(client: "Client") -> Iterator[None]:
+    """Say in one line that a scheduler is not any more."""
+    try:
+        yield
+    except (CancelledError, OSError):
+        place = client.scheduler.address if client.scheduler else "the cluster"
+        raise BayesdenError(f"{place}: expected a scheduler that stays, but it went away; --resume goes on") from None
 
 
 def _submit(
@@ -86,7 +128,16 @@ def _station(job: Job, out: str) -> Station:
 
 
 def process_chunk(job: Job, out: str, chunk: Chunk) -> list[Outcome]:
-    """What a worker of the cluster does: all of a chunk, with the model that it has loaded for the first one."""
+    """What a worker of the cluster does: all of a chunk, with the model that it has loaded for the first one.
+
+    Raises:
+        BayesdenError: whatever stops it.
+    """
     outcomes: list[Outcome] = []
-    process(_station(job, out), [chunk], outcomes.append)
+    try:
+        process(_station(job, out), [chunk], outcomes.append)
+    except BayesdenError:
+        raise
+    except Exception as error:
+        raise BayesdenError(f"a worker: {error!r}") from error
     return outcomes

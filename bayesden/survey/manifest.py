@@ -17,7 +17,7 @@ bytes. What does depend on it, seconds, host, process and time, is in `timing.pa
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["MANIFEST", "TIMING", "read_manifest", "read_rows", "write_manifest"]
 
 MANIFEST, TIMING = "manifest.parquet", "timing.parquet"
-GROUP = 50_000  # rows in memory together
+GROUP = 50_000  # rows that a Parquet file keeps together
+PART = 1_000  # rows in memory as Python's objects, which take ten times the room
 TEXTS = ("input", "sha256", "status", "reason", "result", "name", "flags", "best_class")
 OF_THE_JOB = ("method", "model", "model_sha256", "device", "precision", "mask_policy", "without")
 
@@ -56,8 +57,9 @@ def write_manifest(out: Path) -> None:
     order = [places[path] for path in sorted(places)]
     for name, schema, of in ((MANIFEST, _schema(runs), _columns), (TIMING, _timing_schema(), _timing)):
         with replace_file(out / name, overwrite=True) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
-            for rows in _batches(out / JOURNAL, order):
-                writer.write_table(_table([of(row, runs) for row in rows], schema))
+            for start in range(0, max(len(order), 1), GROUP):
+                parts = _parts(out / JOURNAL, order[start : start + GROUP])
+                writer.write_table(_table(([of(row, runs) for row in rows] for rows in parts), schema))
 
 
 def read_manifest(out: str | Path) -> "Table":
@@ -104,20 +106,22 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[dict]:
         raise InputError(f"{path}: expected a manifest, got: {' '.join(str(error).split())[:200]}") from None
 
 
-def _batches(journal: Path, order: list[int]) -> Iterator[list[dict]]:
+def _parts(journal: Path, order: list[int]) -> Iterator[list[dict]]:
+    """The rows of a journal at these places, a part of them at a time."""
     with journal.open("rb") as file:
-        for start in range(0, max(len(order), 1), GROUP):
+        for start in range(0, len(order), PART):
             rows = []
-            for at in order[start : start + GROUP]:
+            for at in order[start : start + PART]:
                 file.seek(at)
                 rows.append(json.loads(file.readline()))
             yield rows
 
 
-def _table(rows: list[dict], schema: "Schema") -> "Table":
-    from pyarrow import Table
+def _table(parts: Iterable[list[dict]], schema: "Schema") -> "Table":
+    from pyarrow import Table, concat_tables
 
-    return Table.from_pylist([{key: _unicode(value) for key, value in row.items()} for row in rows], schema=schema)
+    texts = ([{key: _unicode(value) for key, value in row.items()} for row in rows] for rows in parts)
+    return concat_tables([schema.empty_table(), *(Table.from_pylist(rows, schema=schema) for rows in texts)])
 
 
 def _unicode(value: object) -> object:

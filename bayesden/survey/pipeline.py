@@ -15,7 +15,7 @@ import torch
 from ..errors import OutputError
 from ..infer.denoise import denoise
 from ..io import read
-from ..io.files import MAX_BYTES, Source
+from ..io.files import MAX_BYTES, Source, quiet
 from ..model.checkpoint import load_model
 from ..model.joint import SpectrumModel
 from ..posterior import Posterior
@@ -59,6 +59,7 @@ class _Entry:
     error: Exception | None = None
     read_s: float = 0.0
     fit_s: float = 0.0
+    fit_cpu_s: float = 0.0
 
     @property
     def sha256(self) -> str:
@@ -137,7 +138,7 @@ def process(station: Station, chunks: Iterable[Chunk], deliver: Callable[[Outcom
         BayesdenError: if nothing more can be written, or whatever `deliver` raises.
     """
     finish, waiting = _Finish(station, deliver), deque()
-    with ahead(_read_all(station, chunks), AHEAD) as batches, ThreadPoolExecutor(1) as writer:
+    with quiet(), ahead(_read_all(station, chunks), AHEAD) as batches, ThreadPoolExecutor(1) as writer:
         for batch in batches:
             most = station.fit.most
             fitted = _fit(station, batch)
@@ -194,15 +195,16 @@ def _fit(station: Station, batch: _Batch) -> _Batch:
         if all(found):
             kept = (replace(entry, posterior=post) for entry, post in zip(sound, found, strict=True))
             return replace(batch, entries=tuple(kept))
-    start = time.perf_counter()
+    start, start_cpu = time.perf_counter(), time.thread_time()
     done = station.fit([entry.observation for entry in sound])
-    seconds = (time.perf_counter() - start) / len(sound)
-    return replace(batch, entries=tuple(_with(e, d, seconds) for e, d in zip(sound, done, strict=True)))
+    seconds, seconds_cpu = time.perf_counter() - start, time.thread_time() - start_cpu
+    took = {"fit_s": seconds / len(sound), "fit_cpu_s": seconds_cpu / len(sound)}
+    return replace(batch, entries=tuple(_with(e, d, took) for e, d in zip(sound, done, strict=True)))
 
 
-def _with(entry: _Entry, done: Posterior | Exception, seconds: float) -> _Entry:
+def _with(entry: _Entry, done: Posterior | Exception, took: dict[str, float]) -> _Entry:
     key = "error" if isinstance(done, Exception) else "posterior"
-    return replace(entry, fit_s=seconds, **{key: done})
+    return replace(entry, **took, **{key: done})
 
 
 def _target(station: Station, item: Item) -> Path:
@@ -246,13 +248,13 @@ class _Finish:
         return (*rows, *(self._failed(entry) for entry in entries if entry.error is not None))
 
     def _done(self, entry: _Entry, result: str, row: int, seconds: float) -> Row:
-        timing = Timing.now(entry.read_s, entry.fit_s, seconds)
+        timing = Timing.now(entry.read_s, entry.fit_s, entry.fit_cpu_s, seconds)
         return finished_row(entry.item.input, self.station.job.id, entry.posterior, result, row, timing)
 
     def _failed(self, entry: _Entry) -> Row:
         if entry.item.refused:
             return refused_row(entry.item.input, self.station.job.id, entry.item.refused)
-        timing = Timing.now(entry.read_s, entry.fit_s)
+        timing = Timing.now(entry.read_s, entry.fit_s, entry.fit_cpu_s)
         return failed_row(entry.item.input, self.station.job.id, entry.error, sha256=entry.sha256, timing=timing)
 
 

@@ -1,5 +1,6 @@
 """One call for a whole run: from what a user names to results, manifest and summary."""
 
+import json
 import logging
 import time
 from collections import Counter
@@ -29,6 +30,8 @@ LOG = "denoise.log"
 CHUNK, TABLE_CHUNK = 32, 256  # spectra of one chunk, and of one table
 EVERY_S = 60.0  # how often the log says how far it is
 NAMED = 10  # failed files that the summary names
+
+Report = Callable[[Row | None, int, int], None]
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +79,18 @@ class Summary:
     busy: Counter[str] = field(default_factory=Counter)
     manifest: Path = Path()
 
+    def __str__(self) -> str:
+        work = ", ".join(f"{kind} {seconds:.0f} s" for kind, seconds in self.busy.items()) or "nothing to do"
+        return (
+            f"{self.total - self.failed} of {self.total} spectra have results; {self.total - self.before} of this run in "
+            f"{self.seconds:.0f} s ({work}); flags: {self.flag_counts}; manifest: {self.manifest}"
+        )
+
+    @property
+    def flag_counts(self) -> str:
+        """How many have each flag, in words."""
+        return ", ".join(f"{name} {count}" for name, count in sorted(self.flags.items())) or "none"
+
 
 def run_survey(
     job: Job,
@@ -83,7 +98,7 @@ def run_survey(
     out: Path,
     options: Options | None = None,
     *,
-    report: Callable[[Row, int, int], None] = lambda row, done, total: None,
+    report: Report = lambda row, done, total: None,
 ) -> Summary:
     """Denoise all spectra that are named; each ends as a row of the manifest, with a result or a reason.
 
@@ -92,7 +107,7 @@ def run_survey(
         words: Files, folders, globs and lists (`find_inputs`).
         out: Folder of the results, which exists.
         options: How to go about it.
-        report: Called with every row, how many of the run are settled, and how many there are.
+        report: Called with every row, and with None at first, how many of the run are settled, and how many there are.
 
     Returns:
         The summary.
@@ -114,7 +129,11 @@ def run_survey(
             remove_parts(out)
         with _log_file(out / LOG):
             run = _Run(job, out, options, journal, inputs, report)
-            run.go()
+            try:
+                run.go()
+            except BaseException as error:
+                logger.error("stopped at %d of %d: %s", len(run.settled), len(inputs), error or type(error).__name__)
+                raise
             run.summary.manifest = _finish(out)
             run.summary.seconds = time.monotonic() - start
             logger.info("ended: %s", run.summary)
@@ -133,7 +152,7 @@ class _Run:
         options: Options,
         journal: Journal,
         inputs: list[str],
-        report: Callable[[Row, int, int], None],
+        report: Report,
     ) -> None:
         self.job, self.out, self.options, self.journal = job, out.absolute(), options, journal
         self.inputs, self.report = inputs, report
@@ -164,7 +183,8 @@ class _Run:
         logger.info(
             "started: %d spectra, %d settled before, job %s", self.summary.total, len(self.settled), self.job.id
         )
-        logger.info("job: %s", self.job.description)
+        logger.info("job: %s", json.dumps(self.job.description))
+        self.report(None, len(self.settled), self.summary.total)
         if not agenda:
             return
         if self.options.scheduler:
@@ -227,8 +247,8 @@ def _finish(out: Path) -> Path:
     """The manifest as a table, if there is a package to write it with; else the journal."""
     try:
         write_manifest(out)
-    except ModuleNotFoundError:
-        logger.warning("no Parquet table, for the package pyarrow is not there")
+    except ImportError as error:  # not there, or broken
+        logger.warning("no Parquet table: expected the package pyarrow, got: %s", error)
         return out / JOURNAL
     return out / MANIFEST
 

@@ -98,6 +98,19 @@ print(sorted({"torch", "numpy", "astropy", "matplotlib", "pyro", "scipy"} & set(
     assert (ran.stdout.strip(), ran.stderr) == ("[]", "")
 
 
+def test_loading_the_model_and_its_engines_does_not_import_compilers():
+    """What none of it needs, and what each costs a second of start-up."""
+    code = """
+import sys
+from bayesden.model.checkpoint import load_model
+from bayesden.survey import run_survey
+load_model()
+print(sorted({"torch._dynamo", "sympy", "scipy.stats", "arviz", "distributed", "pandas"} & set(sys.modules)))
+"""
+    ran = python(code)
+    assert (ran.stderr, ran.stdout) == ("", "[]\n")
+
+
 def test_exit_status_of_the_process(tmp_path):
     command = [sys.executable, "-m", "bayesden", "inspect", str(tmp_path / "caf\udce9")]
     ran = subprocess.run(command, capture_output=True, check=False, cwd=ROOT, timeout=120)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import bayesden as bd
+from bayesden.errors import BayesdenError
 from bayesden.io import read_posteriors
 from bayesden.survey import Job, Options, Row, read_manifest, run_survey
 
@@ -40,7 +41,7 @@ def run(
     stars: Path | Sequence[Path],
     out: Path,
     *,
-    report: Callable[[Row, int, int], None] = lambda row, done, total: None,
+    report: Callable[[Row | None, int, int], None] = lambda row, done, total: None,
     how: Options | None = None,
     **choices: object,
 ) -> Path:
@@ -141,8 +142,8 @@ def test_a_folder_with_results_is_touched_only_if_asked_for(bayesden, stars, mod
 def test_workers_give_the_same_and_may_die(undisturbed, stars, model_file, tmp_path):
     killed = []
 
-    def kill_one(row: Row, done: int, total: int) -> None:
-        if not killed and row.status == "done":
+    def kill_one(row: Row | None, done: int, total: int) -> None:
+        if row and not killed and row.status == "done":
             killed.append(row.timing.process)
             os.kill(row.timing.process, signal.SIGKILL)
 
@@ -156,16 +157,37 @@ def test_a_cluster_gives_the_same_and_its_workers_may_die(undisturbed, stars, mo
     distributed = pytest.importorskip("distributed")
     killed = []
 
-    def kill_one(row: Row, done: int, total: int) -> None:
-        if not killed:
+    def kill_one(row: Row | None, done: int, total: int) -> None:
+        if row and not killed:
             killed.append(row.timing.process)
             os.kill(row.timing.process, signal.SIGKILL)
 
-    quiet = {"dashboard_address": None, "silence_logs": 50}
+    quiet = {"dashboard_address": ":0", "silence_logs": 50}
     with distributed.LocalCluster(n_workers=1, threads_per_worker=1, **quiet) as cluster:
         how = Options(scheduler=cluster.scheduler_address, chunk=3)
         run(model_file, stars, tmp_path, report=kill_one, how=how)
     assert killed and killed[0] != os.getpid()
+    assert_same(undisturbed, tmp_path)
+
+
+def test_a_cluster_that_goes_away_is_one_line_and_the_run_goes_on_elsewhere(
+    undisturbed, stars, model_file, tmp_path, monkeypatch
+):
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr("bayesden.survey.cluster.PATIENCE_S", 2.0)
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, dashboard_address=":0", silence_logs=50
+    ) as cluster:
+
+        def end(row: Row | None, done: int, total: int) -> None:
+            if row:
+                cluster.close()
+
+        how = Options(scheduler=cluster.scheduler_address, chunk=3)
+        with pytest.raises(BayesdenError, match="expected a scheduler that stays"):
+            run(model_file, stars, tmp_path, report=end, how=how)
+    assert "ERROR stopped at" in (tmp_path / "denoise.log").read_text().splitlines()[-1]
+    run(model_file, stars, tmp_path, how=Options(resume=True))
     assert_same(undisturbed, tmp_path)
 
 

@@ -13,7 +13,7 @@ from bayesden.infer.map import fit_map
 from bayesden.infer.modes import Settings, find_modes
 from bayesden.infer.newton import Newton
 from bayesden.infer.reference import fit_map_pyro
-from bayesden.infer.rest_search import Net, _evidence, among_kernels, net_of, search
+from bayesden.infer.rest_search import RANK, Net, _evidence, _gaussian, among_kernels, net_of, search
 from bayesden.model.class_prior import ClassPrior
 from bayesden.model.data import Data
 from bayesden.model.flow_prior import FlowPrior
@@ -39,6 +39,19 @@ def test_the_evidence_is_that_of_a_gaussian(moving_model: Callable, draw: Callab
             expected[i, j] -= 0.5 * net.foreground[v].double().square().sum().item()
     difference = evidence.numpy() - expected
     assert np.ptp(difference) < 1e-2  # equal up to a constant
+
+
+def test_a_class_has_the_principal_components_of_its_spectra(moving_model: Callable) -> None:
+    model = moving_model()
+    mean, rows = _gaussian(model, 1)
+    spectra = model.generator(model.latent_prior.latents(1)).double().numpy()
+    _, size, basis = np.linalg.svd(spectra - spectra.mean(0), full_matrices=False)
+    scaled = size[:RANK, None] * basis[:RANK] / len(spectra) ** 0.5
+    expected = scaled.T @ scaled
+    rows = rows.double().numpy()
+    np.testing.assert_allclose(mean.numpy(), spectra.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(rows.T @ rows, expected, atol=1e-5 * np.abs(expected).max())
+    assert (np.diff(np.square(rows).sum(1)) <= 1e-12).all()  # the largest first
 
 
 @pytest.mark.parametrize("kind", [KDEPrior, LocalKDEPrior])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import FetchError, InputError
+from ..files import quiet
 from .connections import Connections, Manners
 from .transfer import Absent, Download, Offline, download
 
@@ -53,7 +54,7 @@ def fetch(
         OutputError: if files cannot be written.
     """
     connections = Connections(manners or Manners())
-    with ThreadPoolExecutor(connections.manners.connections) as workers:
+    with quiet(), ThreadPoolExecutor(connections.manners.connections) as workers:  # their checks open FITS files
         try:
             wanted = {one.urls: one for one in downloads}.values()
             running = [workers.submit(_one, one, connections, check, overwrite) for one in wanted]
