@@ -50,7 +50,7 @@ __all__ = [
 
 # Okabe & Ito's colours, which readers with any colour vision tell apart; the data are in greys, lighter than what is denoised.
 DENOISED, WARNING, WARNING_TEXT = "#0072B2", "#D55E00", "#A34700"
-EXPOSURE, SINGLE, COADD, TEXT, FAINT, GAP = "#D0D0D0", "#9A9A9A", "#949494", "#222222", "#6E6E6E", "#F3E9CF"
+EXPOSURE, SINGLE, COADD, TEXT, FAINT, GAP = "#D0D0D0", "#929292", "#949494", "#222222", "#6E6E6E", "#F3E9CF"
 BANDS = ("#C7E0EE", "#7BB6D7")  # wide and narrow, tints of the denoised flux
 SOFT = "#DCDCDC"  # where chance alone may lead, and lines to read by
 TINTS = {
