@@ -3,6 +3,8 @@ PYTHON ?= python3
 # Not from the environment: `make clean` removes what these name.
 VENV = .venv
 OUT = out/demo
+# Tests at a time, a file to each; with 0 in one process, for a debugger.
+JOBS = 2
 # Spectra are small tensors: on a machine that does other work, a second thread costs more than it brings.
 OMP_NUM_THREADS ?= 1
 export OMP_NUM_THREADS
@@ -60,7 +62,7 @@ release-check: ## build sdist and wheel, install the wheel elsewhere and use it 
 	@PYTHON=$(PYTHON) .ci/release-check
 
 test: $(INSTALLED) ## the tests (without the statistical ones and the benchmarks)
-	@$(BIN)/python -m pytest -m "not statistical and not benchmark" $(ARGS)
+	@$(BIN)/python -m pytest -m "not statistical and not benchmark" --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
 statistical: $(INSTALLED) ## tests that repeat an inference many times
 	@$(BIN)/python -m pytest -m statistical $(ARGS)
