@@ -63,6 +63,15 @@ class Chains:
 
         Arguments:
             count: Of how many draws at most, or one a chain.
+
+        Returns:
+            Chains whose `predictive` and `log_likelihood` are :math:`(C, S', ...)`, with C S' at most `count`.
+
+        Example:
+            >>> chains = Chains({"z": np.zeros((4, 500, 8))}, log_likelihood=np.zeros((4, 500, 1, 32)))
+            >>> less = chains.thinned(100)
+            >>> less.log_likelihood.shape, less.shape
+            ((4, 25, 1, 32), (4, 500))
         """
         if self.predictive is None and self.log_likelihood is None:
             return self

@@ -46,6 +46,13 @@ class Measurement:
 
         Arguments:
             probability: Between 0 and 1.
+
+        Returns:
+            Of the draws' trailing shape and unit.
+
+        Example:
+            >>> float(Measurement(np.arange(101.0)).quantile(0.9))
+            90.0
         """
         return np.quantile(self.draws, probability, axis=0)
 
@@ -55,8 +62,16 @@ class Measurement:
         Arguments:
             probability: That it holds, between 0 and 1, exclusive.
 
+        Returns:
+            Its lower and upper end, each of the draws' trailing shape and unit.
+
         Raises:
             InputError: if the probability is not between 0 and 1.
+
+        Example:
+            >>> low, high = Measurement(np.arange(101.0)).interval(0.9)
+            >>> f"{low:.0f} to {high:.0f}"
+            '5 to 95'
         """
         if not 0 < probability < 1:
             raise InputError(f"probability: expected a number between 0 and 1, got {probability}")

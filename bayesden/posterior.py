@@ -152,6 +152,11 @@ class Posterior:
 
         Raises:
             InputError: if the probability is not between 0 and 1.
+
+        Example:
+            >>> band = post.quantile(0.95) - post.quantile(0.05)
+            >>> print(f"{np.median(band / post.sigma):.1f}")  # 3.29 if it is normal
+            3.3
         """
         if not 0 < probability < 1:
             raise InputError(f"probability: expected a number between 0 and 1, got {probability}")
@@ -177,6 +182,10 @@ class Posterior:
 
         Raises:
             InputError: if fewer than one is asked for, or the method gives no uncertainty.
+
+        Example:
+            >>> post.sample(5).shape
+            (5, 2048)
         """
         if count < 1:
             raise InputError(f"sample: expected at least one draw, got {count}")
@@ -216,6 +225,13 @@ class Posterior:
 
         Arguments:
             count: How many at most; with 0 there are no chains either.
+
+        Returns:
+            A posterior with `draws` of shape (S', D), and the same flux and error bars.
+
+        Example:
+            >>> post.draws.shape, post.thinned(50).draws.shape, post.thinned(0).draws
+            ((200, 2048), (50, 2048), None)
         """
         if not count:
             return replace(self, draws=None, chains=None)

@@ -78,6 +78,16 @@ class Grid:
         Arguments:
             start_A, stop_A: Centres of the first and the last pixel, vacuum Å.
             size: Number of pixels D.
+
+        Returns:
+            The grid.
+
+        Raises:
+            InputError: if the last pixel is not beyond the first, or there is one only.
+
+        Example:
+            >>> Grid.uniform(8400.0, 8800.0, 5).wavelength.tolist()
+            [8400.0, 8500.0, 8600.0, 8700.0, 8800.0]
         """
         return cls(np.linspace(start_A, stop_A, size))
 
@@ -229,7 +239,15 @@ class Observation:
         return float(np.median(flux[good] * np.sqrt(ivar[good])))
 
     def coadd(self) -> tuple[NDArray, NDArray]:
-        """The inverse-variance mean over exposures: flux and ivar, each :math:`(D,)`; both 0 where no exposure is good."""
+        """The inverse-variance mean over exposures.
+
+        Returns:
+            Flux, in `flux_unit`, and its inverse variance, each of shape :math:`(D,)`; both 0 where no exposure is good.
+
+        Example:
+            >>> Observation([4000, 4001], flux=[[1, 2], [3, np.nan]], ivar=[[1, 1], [3, 1]]).coadd()
+            (array([2.5, 2. ]), array([4., 1.]))
+        """
         ivar = self.ivar.sum(0)
         flux = (self.flux * self.ivar).sum(0) / np.where(ivar > 0, ivar, 1.0)
         return flux, ivar
@@ -239,6 +257,16 @@ class Observation:
 
         Arguments:
             exposures: Which, by number from 0.
+
+        Returns:
+            An observation of shape (E', D).
+
+        Raises:
+            InputError: if there is none among them, or none of their pixels is usable.
+
+        Example:
+            >>> obs.flux.shape, obs.select([0, 2]).flux.shape
+            ((4, 2048), (2, 2048))
         """
         index = np.arange(self.n_exposures)[exposures]
         return replace(

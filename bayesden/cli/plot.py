@@ -75,7 +75,7 @@ def plot(
             "-o",
             metavar="DIR|FILE",
             help="A folder, made if missing; or, for one result, a name that ends "
-            "in .png, .pdf, .svg or .eps.  [default: RESULT with another ending, beside it]",
+            "in .png, .pdf, .svg or .eps.  [default: beside RESULT, named as it is, with kind and zoom where they are given]",
         ),
     ] = None,
     kind: Annotated[Kind, typer.Option(help="Which figure.")] = Kind.SPECTRUM,
@@ -116,7 +116,7 @@ def plot(
     draw = _figure(kind, {"zoom": zoom, "parameters": parameters, "model": model})
     if size is not None:
         draw = partial(draw, size=size.value)
-    targets = _targets(results, out, f"{'' if kind is Kind.SPECTRUM else f'-{kind}'}.{form}")
+    targets = _targets(results, out, f"{_suffix(kind, zoom)}.{form}")
     failed, taken = 0, set()
     with progress() as report:
         for done, (path, target) in enumerate(zip(results, targets, strict=True), 1):
@@ -159,6 +159,12 @@ def _figure(kind: Kind, given: dict[str, str | None]) -> "Callable[[Posterior], 
 
         return partial(report.plot_latents, model=load_model(given["model"]))
     return report.plot_classes if kind is Kind.CLASSES else report.plot_loo_pit
+
+
+def _suffix(kind: Kind, zoom: str | None) -> str:
+    """What a figure's name has besides the result's, so that the one of a line does not replace that of the whole."""
+    words = ["" if kind is Kind.SPECTRUM else kind.value, "" if zoom is None else re.sub(r"[^\w.]+", "-", zoom)]
+    return "".join(f"-{word}" for word in words if word)
 
 
 def _names(text: str) -> list[str]:

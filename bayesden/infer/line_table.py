@@ -1,6 +1,6 @@
 """What is known to be at a wavelength: lines of stars, lines of the night sky, bands of the Earth's air. All in vacuum Å."""
 
-__all__ = ["AIR", "NIGHT_SKY", "STELLAR", "identify"]
+__all__ = ["AIR", "LIGHT_KMS", "NIGHT_SKY", "STELLAR", "identify"]
 
 LIGHT_KMS = 299792.458
 NEAR_KMS = 250.0  # a line's centre and its entry may differ by this, or by half its width

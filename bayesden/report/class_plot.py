@@ -41,6 +41,8 @@ def plot_classes(posterior: Posterior, *, size: Size = "column") -> Figure:
         ax.text(value + 0.015, row, _words(value), va="center", fontsize=SMALL, color=colour, fontweight=weight)
     ax.set(xlim=(0, 1.2), ylim=(len(names) - 0.5, -0.5), xticks=(0, 0.25, 0.5, 0.75, 1))
     dress(ax, x="probability")
+    ax.set_xticks(np.arange(0, 1.01, 0.05), minor=True)
+    ax.spines["bottom"].set_bounds(0, 1)  # beyond there is room for numbers only
     ax.set_yticks(rows, names, fontsize=TEXT_SIZE, parse_math=False)
     ax.tick_params(which="both", left=False, right=False, top=False)
     ax.spines[["top", "right"]].set_visible(False)

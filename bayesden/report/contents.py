@@ -17,7 +17,8 @@ __all__ = ["COLUMNS", "core_arrays", "details_of", "exposure_arrays", "row_of"]
 COLUMNS = ("file", "name", "class", "probability", "snr", "velocity", "velocity_error", "flags", "exposures", "support",
            "lines", "survey")  # fmt: skip
 SUPERSCRIPTS = str.maketrans("-+0123456789", "⁻⁺⁰¹²³⁴⁵⁶⁷⁸⁹")
-WAVE_STEP, Z_STEP, FRACTION_STEP, LATENT_STEP = 1e-3, 0.1, 0.002, 1e-3
+WAVE_STEP, Z_STEP, FRACTION_STEP, LATENT_STEP = 1e-3, 0.1, 0.025, 1e-3
+LEAST_FRACTION = 1e-3  # of the prior: the lower end of its panel, whose axis is logarithmic as its step is
 FLUX_STEP, DATA_STEP = 1 / 16, 1 / 5  # of the flux's and of an exposure's standard deviation, where these are small
 DRAWS = 300  # of the latents
 
@@ -73,7 +74,7 @@ def core_arrays(post: Posterior, view: View) -> dict[str, Stepped]:
     arrays["mean"] = (view.coadd, _data_step(view) / max(view.n_exposures, 1) ** 0.5)
     arrays["stacked"] = (view.stacked_z, Z_STEP)
     arrays["good"] = ((view.ivar > 0).sum(0), 1.0)
-    arrays["fraction"] = (view.prior_fraction, FRACTION_STEP)
+    arrays["fraction"] = (np.log10(np.maximum(view.prior_fraction, LEAST_FRACTION)), FRACTION_STEP)
     if post.latent is not None:
         draws = np.atleast_2d(post.latent).astype(float)
         chosen = draws[np.linspace(0, len(draws) - 1, min(DRAWS, len(draws))).round().astype(int)]

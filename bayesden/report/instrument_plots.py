@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..simulation.instruments.pfs_mr import PfsMr
 from ..simulation.simulator import Simulation
-from .style import ShownFigure
+from .style import DPI, PAGE, SMALL, TEXT, TEXT_SIZE, ShownFigure, dress
 
 __all__ = ["Comparison", "compare", "flat_spectrum", "plot_comparison", "plot_simulation"]
 
@@ -105,24 +105,25 @@ def plot_simulation(simulation: Simulation, *, zoom_A: tuple[float, float]) -> F
         zoom_A: What the column on the right shows, Å.
     """
     wavelength = simulation.wavelength.cpu().numpy()
-    figure = ShownFigure(figsize=(11, 1 + 1.9 * len(simulation)), layout="constrained")
+    figure = ShownFigure(figsize=(PAGE, 0.6 + 1.25 * len(simulation)), dpi=DPI, facecolor="white", layout="constrained")
     axes = figure.subplots(len(simulation), 2, width_ratios=(1.9, 1), squeeze=False)
+    unit = "flux  [10$^{-17}$ erg/s/cm²/Å]" if (simulation.parameters["scale"] == 1).all() else "flux, scaled"
     for row, pair in enumerate(axes):
         mask = simulation.mask[row, 0].cpu().numpy()
         clean = simulation.clean[row].cpu().numpy()
         noisy = np.where(mask, np.nan, simulation.flux[row, 0].cpu().numpy())
         for axis, limits in zip(pair, ((wavelength[0], wavelength[-1]), zoom_A), strict=True):
             inside = (wavelength >= limits[0]) & (wavelength <= limits[1])
-            axis.plot(wavelength[inside], noisy[inside], color=REFERENCE, lw=0.6, label="noisy")
-            axis.plot(wavelength[inside], clean[inside], color=MODEL, lw=0.9, label="noiseless")
+            axis.plot(wavelength[inside], noisy[inside], color=REFERENCE, lw=0.4, label="noisy")
+            axis.plot(wavelength[inside], clean[inside], color=MODEL, lw=0.7, label="noiseless")
             spread = np.nanpercentile(noisy[inside], [1, 99])
             low, high = min(spread[0], clean[inside].min()), max(spread[1], clean[inside].max())
             axis.set(xlim=limits, ylim=(low - 0.15 * (high - low), high + 0.15 * (high - low)))
-        pair[0].set_title(_caption(simulation.parameters[row]), loc="left", fontsize="small")
-        pair[0].set_ylabel("flux")
-    axes[0, 1].legend(loc="lower right", ncols=2, frameon=False, fontsize="small", bbox_to_anchor=(1.0, 1.0))
-    for axis in axes[-1]:
-        axis.set_xlabel("vacuum wavelength, Å")
+            dress(axis, x="")
+        pair[0].set_title(_caption(simulation.parameters[row]), loc="left", fontsize=SMALL, color=TEXT, pad=3)
+    axes[0, 1].legend(loc="lower right", ncols=2, frameon=False, fontsize=SMALL, bbox_to_anchor=(1.0, 1.0))
+    figure.supylabel(unit, fontsize=TEXT_SIZE, color=TEXT)
+    figure.supxlabel("vacuum wavelength  [Å]", fontsize=TEXT_SIZE, color=TEXT)
     return figure
 
 

@@ -2,12 +2,14 @@
 
 import textwrap
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
+from ..infer.line_table import LIGHT_KMS, STELLAR
 from ..posterior import FLAGS, Feature, Posterior
 from .style import FAINT, PATCH, SMALL, SOFT, TEXT, TEXT_SIZE, WARNING, WARNING_TEXT
 from .view import View
@@ -25,6 +27,7 @@ STELLAR_LINES = {
     "Hγ": (4341.68,),
     "Ca II K, H": (3934.78, 3969.59),
 }
+NAMES = {line: name for name, line in STELLAR.items()}  # of the members, where there is room for each
 SKY_LINES = {"sky": (5578.89,)}  # [O I], the line that most often leaves a residual
 
 LETTER = 0.057  # width of a small letter, inches
@@ -46,28 +49,43 @@ class _Row:
         return free
 
 
-def draw_lines(ax: Axes, view: View, width: float, *, labels: bool) -> None:
-    """Upright lines at the main stellar lines, and above the axes their names as far as they do not meet.
+def draw_lines(ax: Axes, view: View, width: float, *, labels: bool, velocity_kms: float = 0.0) -> None:
+    """Upright lines where the star has its main lines, and above the axes their names as far as they do not meet.
 
     Arguments:
         ax: The panel.
         view: What it shows.
         width: Of the panel, inches.
         labels: Whether to write the names.
+        velocity_kms: Of the star; lines of the night sky stay where they are.
     """
     first, last = view.wavelength[[0, -1]]
     row = _Row()
-    for group, style in ((STELLAR_LINES, "-"), (SKY_LINES, ":")):
+    for group, style, shift in ((STELLAR_LINES, "-", 1 + velocity_kms / LIGHT_KMS), (SKY_LINES, ":", 1.0)):
         for name, members in group.items():
-            inside = [line for line in members if first <= line <= last]
+            inside = {line * shift: line for line in members if first <= line * shift <= last}
             for line in inside:
                 ax.axvline(line, color=SOFT, lw=0.5, ls=style, zorder=0)
             if not (labels and inside):
                 continue
-            middle, half = (np.mean(inside) - first) / (last - first), 0.5 * (len(name) + 1.5) * LETTER / width
-            if row.has_room(middle - half, middle + half):
-                ax.text(middle, 1.01, name, transform=ax.transAxes, ha="center", va="bottom", fontsize=SMALL,
-                        color=TEXT if style == "-" else FAINT)  # fmt: skip
+            each = [(NAMES.get(rest, name), at) for at, rest in inside.items()]
+            for word, at in _fitting(each, (name, np.mean(list(inside))), (last - first) / width):
+                middle, half = (at - first) / (last - first), _half(word) / width
+                if row.has_room(middle - half, middle + half):
+                    ax.text(middle, 1.01, word, transform=ax.transAxes, ha="center", va="bottom", fontsize=SMALL,
+                            color=TEXT if style == "-" else FAINT)  # fmt: skip
+
+
+def _half(word: str) -> float:
+    """Half the width of a label, with the room beside it, inches."""
+    return 0.5 * (len(word) + 1.5) * LETTER
+
+
+def _fitting(each: list[tuple[str, float]], together: tuple[str, float], scale: float) -> list[tuple[str, float]]:
+    """Labels of the members of a group, or the one that they share if theirs would meet; `scale` in Å an inch."""
+    each = sorted(each, key=lambda label: label[1])
+    meet = any(b - a < (_half(one) + _half(two)) * scale for (one, a), (two, b) in pairwise(each))
+    return [together] if meet or len(each) == 1 else each
 
 
 def draw_features(ax: Axes, features: Sequence[Feature], view: View, width: float) -> None:
@@ -108,7 +126,8 @@ def facts(posterior: Posterior, view: View) -> list[str]:
         others = ", ".join(f"{name} {value:.2f}" for name, value in others[:2] if value >= 0.005)
         found.append(f"class {best}, probability {probability:.2f}" + (f" ({others})" if others else ""))
     if view.n_exposures:
-        found += [f"S/N {view.snr:.1f} per pixel", f"{view.n_exposures} exposure{'s' * (view.n_exposures > 1)}"]
+        here = " here" if view.wavelength.size < posterior.wavelength.size else ""
+        found += [f"S/N {view.snr:.1f} per pixel{here}", f"{view.n_exposures} exposure{'s' * (view.n_exposures > 1)}"]
     if "velocity_kms" in posterior.meta:
         velocity, sigma = (posterior.meta[key] for key in ("velocity_kms", "velocity_sigma_kms"))
         found.append(f"{velocity:+.0f} ± {sigma:.0f} km/s".replace("-", "−"))

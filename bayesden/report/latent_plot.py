@@ -52,6 +52,7 @@ def plot_latents(posterior: Posterior, model: SpectrumModel, *, size: Size = "pa
     columns = min(PANELS[size], len(pairs))
     bands, side = -(-len(pairs) // columns), SIZES[size] / max(columns, 1 if narrow else 2.6)
     fig = paper_figure(size, 2 * bands * 0.95 * side + (0.9 if narrow else 0.7), f"{posterior.name}: latents")
+    fig.get_layout_engine().set(wspace=0.08)  # so that the name of an axis stands at its own panel
     panels = fig.subplots(2 * bands, columns, squeeze=False)
     for ax in panels.flat:
         ax.set_visible(False)

@@ -165,8 +165,10 @@ def _stacked(x_range: Range1d, sources: dict[str, ColumnDataSource]) -> figure:
 
 
 def _fraction(x_range: Range1d, sources: dict[str, ColumnDataSource]) -> figure:
-    fig = _panel("fraction", x_range, 128, "prior left", (0, 1.1))
-    fig.yaxis.ticker = FixedTicker(ticks=[0, 0.5, 1])
+    """The decimal logarithm: most pixels have a hundredth left, and the few with much are what one looks for."""
+    fig = _panel("fraction", x_range, 128, "prior left", (-3, 0.3))
+    fig.yaxis.ticker = FixedTicker(ticks=[-3, -2, -1, 0])
+    fig.yaxis.major_label_overrides = {-3: "0.001", -2: "0.01", -1: "0.1", 0: "1"}
     fig.xaxis.visible = True
     fig.xaxis.axis_label = "vacuum wavelength, Å"
     _shade(fig, sources)

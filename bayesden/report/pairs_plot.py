@@ -72,9 +72,11 @@ def plot_pairs(posterior: Posterior, names: Sequence[str] | None = None, *, size
                 _draw_joint(ax, x, y)
             dress(ax, x=LABELS.get(x_name, x_name) if below == len(rows) - 1 else None)
             ax.tick_params(labelleft=across == 0 < below)
+            ax.tick_params(axis="x", labelrotation=45 if narrow else 0)  # a panel of a column is as wide as two numbers
             if across == 0 < below:
                 ax.set_ylabel(LABELS.get(y_name, y_name), fontsize=SMALL, color=TEXT)
             ax.xaxis.label.set_size(SMALL)
+    fig.align_labels()
     return fig
 
 
@@ -120,4 +122,4 @@ def _draw_marginal(ax: Axes, name: str, values: NDArray, *, alone: bool) -> None
     digits = max(0, 1 - int(np.floor(np.log10(high - low))))
     numbers = f"${middle:.{digits}f}^{{+{high - middle:.{digits}f}}}_{{-{middle - low:.{digits}f}}}$"
     name = LABELS.get(name, name).partition("  [")[0]
-    ax.set_title(f"{name}\n{numbers}" if alone else f"{name} = {numbers}", fontsize=SMALL, color=TEXT, pad=2)
+    ax.set_title(f"{name}\n{numbers}" if alone else f"{name} = {numbers}", fontsize=SMALL, color=TEXT, pad=4)

@@ -39,14 +39,13 @@ from .style import (
     pretty_unit,
     shade_gaps,
 )
-from .view import View, Zoom
+from .view import FEW, View, Zoom
 
 __all__ = ["plot_posterior"]
 
 Z_LIMIT = 6.0  # residuals beyond are drawn as marks at the edge
 HEIGHTS = {"flux": 2.35, "residuals": 0.85, "prior": 0.5}  # inches
 SIDE = 0.13  # width of the panels at the side, over that of the main ones
-STEPS = 500  # fewer pixels than these are drawn as steps
 
 
 def plot_posterior(
@@ -59,7 +58,7 @@ def plot_posterior(
 
     Arguments:
         posterior: What to draw. Data, bands, residuals and prior fraction are drawn where they are finite.
-        lines: Whether to name the main stellar lines (rest wavelengths in vacuum).
+        lines: Whether to name the main stellar lines, where they are at the star's velocity; at rest without one.
         zoom: First and last wavelength to show, in vacuum Å, or the name of one of `view.WINDOWS`; all by default.
         size: As wide as a journal's 'page' (180 mm) or 'column' (88 mm); a column has fewer panels.
 
@@ -97,7 +96,8 @@ def plot_posterior(
         if number:
             ax.sharex(panels[0, 0])
         if lines:
-            draw_lines(ax, view, width, labels=number == 0)
+            velocity = float(posterior.meta.get("velocity_kms", 0.0))
+            draw_lines(ax, view, width, labels=number == 0, velocity_kms=velocity)
     last = max((number for number, row in enumerate(rows) if row[0] == "residuals"), default=None)
     if last is not None:
         draw_features(panels[last, 0], posterior.features, view, width)
@@ -129,9 +129,8 @@ def _rows(view: View, narrow: bool) -> list[tuple[str, NDArray | None, str, str]
 def _draw_flux(ax: Axes, view: View, unit: str) -> list[Artist]:
     """The upper panel; the legend's entries."""
     n, w = view.n_exposures, view.wavelength
-    steps = {"drawstyle": "steps-mid"} if w.size < STEPS else {}
-    handles = ax.plot(w, view.flux, color=DENOISED, lw=0.9 if w.size < STEPS else 0.7, zorder=4)
-
+    steps = {"drawstyle": "steps-mid"} if w.size < FEW else {}
+    handles = ax.plot(w, view.flux, color=DENOISED, lw=0.9 if w.size < FEW else 0.7, zorder=4)
     handles[0].set_label("denoised")
     for (name, edges), colour, order in zip(view.bands.items(), BANDS, (2, 2.1), strict=False):
         handles.append(ax.fill_between(w, *edges, color=colour, lw=0, label=name, zorder=order))
@@ -140,7 +139,7 @@ def _draw_flux(ax: Axes, view: View, unit: str) -> list[Artist]:
         handles += ax.plot(w, view.coadd, color=colour, lw=0.4, zorder=3, label=name, **steps)
     if n > 1:
         style = {"color": EXPOSURE, "lw": 0.3, "zorder": 1, **steps}
-        each = [ax.plot(w, row, rasterized=n > 4 and w.size > STEPS, **style)[0] for row in view.exposures]
+        each = [ax.plot(w, row, rasterized=n > 4 and w.size > FEW, **style)[0] for row in view.exposures]
         each[0].set_label("each exposure")
         handles.append(each[0])
     low, high = view.flux_limits()

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..posterior import Posterior
 
-__all__ = ["WINDOWS", "View", "Zoom", "window", "zoomed"]
+__all__ = ["FEW", "WINDOWS", "View", "Zoom", "window", "zoomed"]
 
 Zoom = tuple[float, float] | str  # first and last wavelength, vacuum Å, or the name of a window
 
 GAP_SHARE = 1 / 400  # of the axis; shorter runs of masked pixels are not visible as a shade
+FEW = 500  # fewer pixels than these are drawn as steps, and a line's core is more than a few percent of them
 LEVELS = {"90 % band": (0.05, 0.95), "50 % band": (0.25, 0.75)}
 WINDOWS = {  # vacuum Å, wide enough to see the continuum beside the lines
     "CaHK": (3880.0, 4020.0),
@@ -144,7 +145,8 @@ class View:
         """Ends of a flux axis that outliers do not stretch.
 
         All of the denoised flux and of its 50 % band and the bulk of the mean of the exposures are inside; the bulk of
-        the single exposures, and of the 90 % band, is too as far as it does not squash those.
+        the single exposures, and of the 90 % band, is too as far as it does not squash those. Where pixels are few, so is what
+        of the mean is not far from all this, such as the core of a line.
         """
         core = [_range(self.flux, 0, 100), _range(self.coadd, 2, 98)]
         core += [_range(edge, 1, 99) for edge in self.bands.get("50 % band", ())]
@@ -154,6 +156,8 @@ class View:
         low, high = min(pair[0] for pair in core), max(pair[1] for pair in core)
         room = 0.3 * (high - low)
         outer = [_range(self.exposures, 1, 99), *(_range(edge, 1, 99) for edge in self.bands.get("90 % band", ()))]
+        if self.wavelength.size < FEW:
+            outer.append(_range(self.coadd[(self.coadd > low - room) & (self.coadd < high + room)], 0, 100))
         for pair in outer:
             if pair is not None:
                 low, high = min(low, max(pair[0], low - room)), max(high, min(pair[1], high + room))

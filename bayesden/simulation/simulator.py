@@ -76,7 +76,17 @@ class Simulation:
 
         Arguments:
             batches: Of one simulator, in order.
-            n: How many spectra they have together.
+            n: How many spectra they have together, B.
+
+        Returns:
+            All of them, in order, with the wavelengths of the last batch.
+
+        Example:
+            >>> one = torch.ones(1, 2, 3)  # a spectrum of two exposures and three pixels
+            >>> w, table = torch.tensor([4000.0, 4001.0, 4002.0]), np.zeros(1, [("ebv", float)])
+            >>> batch = Simulation(w, one[:, 0], one, one, one > 2, one, table)
+            >>> Simulation.gather([batch, batch], 2).flux.shape
+            torch.Size([2, 2, 3])
         """
         row, tables, tensors, wavelength = 0, [], {}, torch.empty(0)
         for batch in batches:

@@ -31,6 +31,10 @@ def test_plot_beside_the_result_into_a_folder_and_to_a_name(bayesden, result, tm
     assert ran.status == 0 and (tmp_path / "new" / "spec.eps").read_bytes().startswith(b"%!PS-Adobe-3.0 EPSF")
     ran = bayesden("plot", result, "--zoom", "6000:7000", "--out", tmp_path / "zoom.pdf")
     assert ran.status == 0 and (tmp_path / "zoom.pdf").read_bytes().startswith(b"%PDF")
+    whole = figure.read_bytes()
+    for zoom, name in (("Halpha", "spec-Halpha.png"), ("6000:7000", "spec-6000-7000.png")):
+        assert bayesden("plot", result, "--zoom", zoom) == (0, f"{result.with_name(name)}\n", "")
+    assert figure.read_bytes() == whole
 
 
 def test_plot_goes_on_after_a_bad_file(bayesden, result, tmp_path):

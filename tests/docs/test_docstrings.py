@@ -107,7 +107,7 @@ def arguments(text: str) -> dict[str, str]:
 
 def missing(name: str, thing: object) -> Iterator[str]:
     """What a public name's docstring leaves out."""
-    said, thing = sections(inspect.getdoc(thing) or ""), plain(thing)
+    said, given, thing = sections(inspect.getdoc(thing) or ""), thing, plain(thing)
     if not said[""].strip():
         yield f"{name}: has no summary"
     function, signature = not inspect.isclass(thing), inspect.signature(thing)
@@ -122,13 +122,14 @@ def missing(name: str, thing: object) -> Iterator[str]:
                 yield f"{name}: gives no shape of {key}"
             if key not in NUMBERS_WITHOUT_UNIT and not UNIT.search(described[key]):
                 yield f"{name}: gives no unit of {key}"
-    gives = function and signature.return_annotation not in (None, "None")
-    if gives and name in PUBLIC and "Returns" not in said:
+    called = not isinstance(given, property)  # a property's summary says it all
+    gives = function and called and signature.return_annotation not in (None, "None")
+    if gives and not {"Returns", "Yields"} & set(said):
         yield f"{name}: does not say what it returns"
     raises = re.findall(r"\braise (?:errors\.)?(\w+)\(", source(thing))
     if unsaid := {error for error in raises if error in errors.__all__ and f"{error}:" not in said.get("Raises", "")}:
         yield f"{name}: raises {', '.join(sorted(unsaid))} and does not say so"
-    if name in PUBLIC and ">>>" not in said.get("Example", ""):
+    if called and ">>>" not in said.get("Example", ""):
         yield f"{name}: has no example"
 
 

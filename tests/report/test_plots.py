@@ -47,17 +47,23 @@ def words(fig: Figure) -> str:
     return "\n".join(found)
 
 
+def upright(fig: Figure) -> list[float]:
+    """Where the lines that go through the whole panel of the flux are, Å."""
+    lines = [(line.get_xdata(), line.get_ydata()) for line in fig.axes[0].get_lines()]
+    return sorted(float(x[0]) for x, y in lines if list(y) == [0, 1])
+
+
 @pytest.mark.parametrize(
     ("suffix", "magic"), [(".png", b"\x89PNG"), (".pdf", b"%PDF"), (".svg", b"<?xml"), (".eps", b"%!PS")]
 )
 def test_every_format_is_whole_and_the_same_bytes_again(tmp_path: Path, suffix: str, magic: bytes) -> None:
-    one, two = (save_figure(plot_posterior(make(6)), tmp_path / f"{name}{suffix}") for name in "ab")
+    one, two = (save_figure(plot_posterior(make(6), size="column"), tmp_path / f"{name}{suffix}") for name in "ab")
     assert one.read_bytes().startswith(magic) and one.read_bytes() == two.read_bytes()
     assert sorted(p.name for p in tmp_path.iterdir()) == [one.name, two.name]
 
 
 def test_text_is_text_and_fonts_are_truetype(tmp_path: Path) -> None:
-    fig = plot_posterior(make(1))
+    fig = plot_posterior(make(1), size="column")
     svg, pdf, eps = (save_figure(fig, tmp_path / f"star.{kind}").read_bytes() for kind in ("svg", "pdf", "eps"))
     assert b">made-up</text>" in svg and "vacuum wavelength  [Å]</text>".encode() in svg
     assert b"/FontFile2" in pdf and b"/Type3" not in pdf
@@ -143,6 +149,25 @@ def test_zoom_and_lines() -> None:
     for zoom in ((100, 200), (6700, 6400), (6400, 6401)):
         with pytest.raises(InputError, match="made-up: zoom: expected a part of 4000 to 9000"):
             plot_posterior(post, zoom=zoom)
+
+
+def test_lines_are_where_the_star_has_them_and_named_singly_where_there_is_room() -> None:
+    shifted = make(2, meta={"velocity_kms": 300.0, "velocity_sigma_kms": 1.0})
+    for post, shift in ((make(2), 1.0), (shifted, 1 + 300 / 299792.458)):
+        marked = upright(plot_posterior(post, zoom="CaT"))
+        np.testing.assert_allclose(marked, np.array([8500.36, 8544.44, 8664.52]) * shift)
+    assert "Ca II 8500\nCa II 8544\nCa II 8665" in words(plot_posterior(shifted, zoom="CaT"))
+    assert "Ca II triplet" in words(plot_posterior(shifted)), "names that would meet are one"
+    assert upright(plot_posterior(shifted, zoom=(5560, 5600))) == [5578.89], "the sky does not move with the star"
+
+
+def test_a_zoom_shows_the_core_of_a_line_that_the_denoised_flux_misses() -> None:
+    deep = make(4)
+    data = deep.data_flux.copy()
+    data[:, 205] = data[:, 210] - 0.3
+    deep = dataclasses.replace(deep, data_flux=data, data_ivar=np.full_like(data, 100.0))
+    low, _ = plot_posterior(deep, zoom=(6300, 7000)).axes[0].get_ylim()
+    assert low < data[:, 205].mean()
 
 
 def test_view_finds_the_gap_and_the_mean() -> None:
