@@ -28,7 +28,7 @@ LABELS = ("teff_K", "logg", "feh", "velocity_kms")
 FREE = ("teff_K", "logg", "feh", "alpha_fe", "redshift", "ebv", "magnitude")
 TABLE = {"teff_K": 4, "logg": 3, "feh": 4, "redshift": 61}  # values of each in the coarse table, ends left out
 MAGNITUDE = (10.0, 30.0)
-STEPS = 8
+STEPS = 6
 CHUNK = 16
 
 

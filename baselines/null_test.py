@@ -1,7 +1,7 @@
 r"""The null test: does denoising help to measure a star? (Gebran et al. 2025; stars of test bed B3)
 
-    bayesden simulate pfs-mr --mode multilinear -n 4000 --seed 10 --out train.h5
-    bayesden simulate pfs-mr --mode multilinear -n 4000 --seed 11 --out labels.h5
+    bayesden simulate pfs-mr --mode multilinear -n 2000 --seed 10 --out train.h5
+    bayesden simulate pfs-mr --mode multilinear -n 1000 --seed 11 --out labels.h5
     bayesden simulate pfs-mr --mode multilinear -n 400 --seed 12 --out test.h5
     python -m baselines simulated-model --simulation train.h5 labels.h5 --out pfs-null.safetensors
     python -m baselines null-test --simulation train.h5 labels.h5 test.h5 --model pfs-null.safetensors --out out/null

@@ -55,13 +55,12 @@ class UNet(Network):
             wait=20,
         ),
         "budget": Recipe(
-            epochs=40,
-            batch=10,
+            epochs=25,
+            batch=50,
             spectra=1000,
-            learning_rate=3e-3,
-            wait=3,
-            shape={"filters": (8, 16, 32, 64)},
-            remark="a quarter of the filters, small batches, and Adam, which needs few epochs",
+            learning_rate=2e-3,
+            shape={"filters": (16, 32, 64, 128)},
+            remark="half the filters, half the epochs, and Adam, which needs few",
         ),
     }
 
