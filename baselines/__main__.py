@@ -5,15 +5,16 @@ import sys
 
 from bayesden.errors import BayesdenError
 
-from . import compare, coverage, exposures, injection, latents, lost_lines, simulated_model, support, train
+from . import compare, coverage, exposures, injection, latents, lost_lines, null_test, simulated_model, support, train
 
 COMMANDS = {
     "train": (train, "train a network that a paper describes"),
-    "compare": (compare, "real noise on known truth (test bed B1)"),
+    "compare": (compare, "every method on the same spectra, real noise or simulated (test beds B1, B3, B5)"),
     "coverage": (coverage, "how often the truth is inside the intervals of our engines (test bed B1)"),
     "exposures": (exposures, "real stars' exposures predict each other (test bed B2)"),
     "injection": (injection, "lines that the model lacks (test bed B5)"),
     "lines": (lost_lines, "what becomes of lines that a denoiser does not know (figure 10 of Pál & Dobos 2024)"),
+    "null-test": (null_test, "does denoising help to measure a star? (Gebran et al. 2025)"),
     "latents": (latents, "latents, priors and volume term by held-out likelihood"),
     "simulated-model": (simulated_model, "our model for simulated stars (test bed B3)"),
     "support": (support, "the distributions behind OUT_OF_SUPPORT"),

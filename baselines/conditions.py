@@ -29,7 +29,11 @@ class Condition:
 
 @dataclass(frozen=True)
 class Row:
-    """One spectrum under one condition by one method; `seconds` is the method's mean for a spectrum there."""
+    """One spectrum under one condition by one method.
+
+    `der_snr` is the signal-to-noise ratio of the data, as `baselines.der_snr` has it, `der_snr_denoised` that of the result;
+    `seconds` of a processor is the method's mean for a spectrum there.
+    """
 
     method: str
     snr: float
@@ -41,6 +45,8 @@ class Row:
     loss: float
     within_50: float = float("nan")
     within_90: float = float("nan")
+    der_snr: float = float("nan")
+    der_snr_denoised: float = float("nan")
     seconds: float = float("nan")
 
     @property

@@ -31,13 +31,14 @@ CHECKPOINT_S = 60.0  # a checkpoint of the largest network has half a gigabyte
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch of a training; `seconds` since its beginning, over all sittings."""
+    """One epoch of a training; `seconds` since its beginning and `cpu_s` of all threads, over all sittings."""
 
     number: int
     train: float
     validation: float
     learning_rate: float
     seconds: float
+    cpu_s: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,8 +170,8 @@ def fit(
     state = _State(fabric, network, recipe, out)
     if resume:
         state.load()
-    before = saved = state.history[-1].seconds if state.history else 0.0
-    start = time.perf_counter()
+    before, cpu_before = (state.history[-1].seconds, state.history[-1].cpu_s) if state.history else (0.0, 0.0)
+    start, cpu_start, saved = time.perf_counter(), time.process_time(), before
     while (ended := _end(recipe, state.history, seconds)) is None:
         number = len(state.history) + 1
         rate = state.optimiser.param_groups[0]["lr"]
@@ -187,7 +188,8 @@ def fit(
         if not state.history or losses[1] < min(epoch.validation for epoch in state.history):
             state.best = copy.deepcopy(network.state_dict())
         state.schedule.step(*([losses[1]] if isinstance(state.schedule, ReduceLROnPlateau) else []))
-        state.history.append(Epoch(number, *losses, rate, before + time.perf_counter() - start))
+        spent = (before + time.perf_counter() - start, cpu_before + time.process_time() - cpu_start)
+        state.history.append(Epoch(number, *losses, rate, *spent))
         state.log()
         if (now := state.history[-1].seconds) - saved > CHECKPOINT_S:
             state.save()

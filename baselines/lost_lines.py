@@ -10,24 +10,22 @@ method keeps
 
 1 if it comes through whole and 0 if it is lost. On test bed B3 the lines are those of the paper: a new one at 8600 Å, and
 the calcium line at 8542 Å deepened; on B1 those of `bayesden.evaluate.injection`, at a stated significance, and for the
-models of this package the share that they flag stands beside. Quartiles over spectra, as Markdown and CSV.
+models of this package the share that they flag is in ``flagged.md``. Medians over spectra with bootstrap intervals, as
+Markdown and CSV; on B3 also figures 10 and 11 of the paper, ``new.png`` and ``deepened.png``.
 """
 
-import csv
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bayesden.errors import InputError
-from bayesden.evaluate.injection import inject_lines, recovered, voigt
+from bayesden.evaluate.injection import Injection, inject_lines, recovered, voigt
 from bayesden.evaluate.testbed import real_noise_bed, white_noise_bed
-from bayesden.infer.denoise import denoise
-from bayesden.model.checkpoint import load_model
+from bayesden.posterior import Posterior
 from bayesden.simulation.simulator import Simulation
 from bayesden.simulation.stored import read_simulation
 from bayesden.spectrum import Observation
@@ -35,9 +33,12 @@ from bayesden.train.library import load_library
 from bayesden.train.workflow import noise_samples
 
 from .arguments import add_bed, add_models, add_seed
-from .methods import Run, methods
+from .bootstrap import bootstrap, median
+from .figures.one_star import describe, one_star
+from .methods import Method, methods, moments
 from .simulated_bed import methods as simulated_methods
 from .simulated_bed import observations
+from .tidy import write_rows
 
 __all__ = ["Kept", "add_arguments", "kept", "paper_lines", "run"]
 
@@ -45,6 +46,7 @@ LINES_A = {"new at 8600 A": (8602.4, 0.5), "deepened 8542 A": (8544.4, 0.3)}  # 
 FWHM_KMS = 60.0  # the resolution of the instrument
 SNR = 20.0  # at least, on B3: the line must be seen
 SIGNIFICANCE = 12.0  # on B1
+GIANT_K = 4900.0  # of the star that is drawn
 
 
 @dataclass(frozen=True)
@@ -75,17 +77,35 @@ def _with_line(observation: Observation, line: NDArray) -> Observation:
     return Observation(flux=np.where(observation.mask, 0.0, observation.flux + line), **given)
 
 
-def _simulated(table: Mapping[str, Run], simulation: Simulation) -> list[Kept]:
+def _flagged(posteriors: Sequence[Posterior], lines: Sequence[Injection], what: str) -> str:
+    share = np.mean([recovered(p, line) for p, line in zip(posteriors, lines, strict=True)])
+    return f"{what}: {share:.0%} of the lines are flagged FEATURE_NOT_IN_MODEL and found where they are"
+
+
+def _simulated(table: Mapping[str, Method], simulation: Simulation, out: Path) -> tuple[list[Kept], list[str]]:
+    """Rows of test bed B3, what our models flag, and figure 10 of one star in the folder."""
     bright = np.flatnonzero(simulation.parameters["snr"] > SNR)
     observed = [observations(simulation)[i] for i in bright]
-    lines = paper_lines(simulation.wavelength.numpy(), simulation.clean.double().numpy()[bright])
-    rows = []
+    truth, wavelength = simulation.clean.double().numpy()[bright], simulation.wavelength.numpy()
+    lines, rows, flagged, shown = paper_lines(wavelength, truth), [], [], {}
     for name, method in table.items():
         plain, _ = method(observed)
         for line, added in lines.items():
-            flux, _ = method([_with_line(o, a) for o, a in zip(observed, added, strict=True)])
+            posteriors = method.run([_with_line(o, a) for o, a in zip(observed, added, strict=True)])
+            flux, _ = moments(posteriors)
             rows += [Kept(name, line, o.name, k) for o, k in zip(observed, kept(flux, plain, added), strict=True)]
-    return rows
+            shown.setdefault(line, {})[name] = flux
+            if name.startswith("bayesden"):
+                injected = [Injection(LINES_A[line][0], FWHM_KMS, "absorption", SNR)] * len(observed)
+                flagged.append(_flagged(posteriors, injected, f"{name}, {line}"))
+    star = int(np.abs(simulation.parameters["teff_K"][bright] - GIANT_K).argmin())
+    for line, added in lines.items():
+        noisy = observed[star].coadd()[0] + added[star]
+        spectra = {name: flux[star] for name, flux in shown[line].items()}
+        title = f"{line}; {describe(simulation.parameters[bright][star])}"
+        path = out / f"{line.split()[0]}.png"
+        one_star(wavelength, truth[star] + added[star], noisy, spectra, title, path, usual=truth[star])
+    return rows, flagged
 
 
 def _real(arguments: Namespace) -> tuple[list[Kept], list[str]]:
@@ -100,25 +120,25 @@ def _real(arguments: Namespace) -> tuple[list[Kept], list[str]]:
     changed, lines = inject_lines(bed, SIGNIFICANCE, seed=arguments.seed)
     added, rows, flagged = changed.truth - bed.truth, [], []
     for name, method in methods(library, arguments.model, arguments.network).items():
-        share = kept(method(changed.observations)[0], method(bed.observations)[0], added)
+        posteriors = method.run(list(changed.observations))
+        share = kept(moments(posteriors)[0], method(bed.observations)[0], added)
         rows += [Kept(name, e.kind, o.name, k) for e, o, k in zip(lines, bed.observations, share, strict=True)]
-    for name in arguments.model:
-        found = partial(denoise, model=load_model(name))(list(changed.observations))
-        share = np.mean([recovered(p, line) for p, line in zip(found, lines, strict=True)])
-        flagged.append(f"{name}: {share:.0%} of the lines are flagged FEATURE_NOT_IN_MODEL and found where they are")
+        if name.startswith("bayesden"):
+            flagged.append(_flagged(posteriors, lines, name))
     return rows, flagged
 
 
 def _table(rows: Sequence[Kept]) -> list[str]:
+    """Markdown: percent of each kind of line that is kept, median with its interval of 95 %."""
     kinds = list(dict.fromkeys(r.line for r in rows))
     lines = [f"| method | {' | '.join(kinds)} |", "|---" * (len(kinds) + 1) + "|"]
     for method in dict.fromkeys(r.method for r in rows):
         cells = []
         for kind in kinds:
-            low, middle, high = np.percentile(
-                [r.kept for r in rows if (r.method, r.line) == (method, kind)], (25, 50, 75)
-            )
-            cells.append(f"{100 * middle:.0f} ({100 * low:.0f} to {100 * high:.0f})")
+            some = [r for r in rows if (r.method, r.line) == (method, kind)]
+            values = 100 * np.array([r.kept for r in some])
+            low, high = bootstrap(values, [r.star.rpartition(" (")[0] or r.star for r in some], median)
+            cells.append(f"{np.median(values):.0f} [{low:.0f}, {high:.0f}]")
         lines.append(f"| {method} | {' | '.join(cells)} |")
     return lines
 
@@ -137,23 +157,20 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> None:
     """The command: see `python -m baselines lines --help`."""
-    flagged = []
-    if arguments.bed == "B3":
-        if not arguments.simulation:
-            raise InputError("lines: expected --simulation with three files for test bed B3, got none")
-        train, held, test = map(read_simulation, arguments.simulation)
-        rows = _simulated(simulated_methods(train, held, arguments.model, arguments.network), test)
-    elif arguments.library:
-        rows, flagged = _real(arguments)
-    else:
+    if arguments.bed == "B3" and not arguments.simulation:
+        raise InputError("lines: expected --simulation with three files for test bed B3, got none")
+    if arguments.bed == "B1" and not arguments.library:
         raise InputError("lines: expected --library for test bed B1, got none")
     out = Path(arguments.out)
     out.mkdir(parents=True, exist_ok=True)
+    if arguments.bed == "B3":
+        train, held, test = map(read_simulation, arguments.simulation)
+        rows, flagged = _simulated(simulated_methods(train, held, arguments.model, arguments.network), test, out)
+    else:
+        rows, flagged = _real(arguments)
     text = "\n".join(_table(rows))
     (out / "lines.md").write_text(text + "\n")
-    with (out / "lines.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(Kept.__dataclass_fields__)
-        writer.writerows(vars(row).values() for row in rows)
-    print("\n".join(["percent of a line that is kept: median (quartiles)", text, *flagged]))
-    print(f"wrote {out}/lines.md and lines.csv")
+    write_rows(Kept, rows, out / "lines.csv")
+    (out / "flagged.md").write_text("".join(f"- {line}\n" for line in flagged))
+    print("\n".join(["percent of a line that is kept: median [95 %]", text, *flagged]))
+    print(f"wrote {out}/lines.md, lines.csv and flagged.md")

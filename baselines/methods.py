@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,14 +19,26 @@ from bayesden.train.library import Library
 from .empca import Empca
 from .mppca import MixturePPCA
 from .network_denoiser import NetworkDenoiser
+from .point_estimate import point_estimate
 from .smoothing import Smoothing
 from .wavelet import Wavelet
 from .weights import load_weights
 from .wiener import Wiener
 
-__all__ = ["Method", "closed_forms", "coadd", "methods", "moments", "networks"]
+__all__ = [
+    "Method",
+    "Run",
+    "closed_forms",
+    "coadd",
+    "fit_empca",
+    "fit_wiener",
+    "methods",
+    "moments",
+    "networks",
+    "ours",
+]
 
-Run = Callable[[Sequence[Observation]], tuple[NDArray, NDArray]]  # observations to flux and sigma, each (N, D)
+Run = Callable[[list[Observation]], list[Posterior]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,9 +46,9 @@ class Method:
     """A denoiser and its cost.
 
     Arguments:
-        run: Observations to flux and standard deviation, each of shape (N, D).
+        run: Observations to their posteriors.
         numbers: How many numbers it holds: parameters, means, factors.
-        training_s: Seconds that its fit or training took; NaN where not known.
+        training_s: Seconds of a processor that its fit or training took; NaN where not known.
         remark: What is special about it.
     """
 
@@ -47,43 +59,51 @@ class Method:
 
     def __call__(self, observations: Sequence[Observation]) -> tuple[NDArray, NDArray]:
         """Flux and standard deviation, each of shape (N, D)."""
-        return self.run(observations)
+        return moments(self.run(list(observations)))
 
 
-def coadd(observations: Sequence[Observation]) -> tuple[NDArray, NDArray]:
+def moments(posteriors: Sequence[Posterior]) -> tuple[NDArray, NDArray]:
+    """Mean and standard deviation of N posteriors, each of shape (N, D)."""
+    return np.array([p.flux for p in posteriors]), np.array([p.sigma for p in posteriors])
+
+
+def coadd(observations: Sequence[Observation]) -> list[Posterior]:
     """Do nothing: the inverse-variance mean of the exposures."""
-    flux, ivar = np.array([o.coadd() for o in observations]).swapaxes(0, 1)
-    return flux, 1 / np.sqrt(np.where(ivar > 0, ivar, np.nan))
-
-
-def moments(infer: Callable[[list[Observation]], list[Posterior]]) -> Run:
-    """Mean and standard deviation of a denoiser's posteriors."""
-
-    def run(observations: Sequence[Observation]) -> tuple[NDArray, NDArray]:
-        posteriors = infer(list(observations))
-        return np.array([p.flux for p in posteriors]), np.array([p.sigma for p in posteriors])
-
-    return run
+    found = []
+    for each in observations:
+        flux, ivar = each.coadd()
+        sigma = 1 / np.sqrt(np.where(ivar > 0, ivar, np.nan))
+        found.append(replace(point_estimate(each, flux, "coadd"), sigma=sigma))
+    return found
 
 
 def _timed(fit: Callable[[], object], arrays: Callable[[object], list[NDArray]]) -> Method:
-    start = time.perf_counter()
+    start = time.process_time()
     fitted = fit()
-    spent = time.perf_counter() - start
-    return Method(moments(fitted.denoise), sum(a.size for a in arrays(fitted)), spent)
+    spent = time.process_time() - start
+    return Method(fitted.denoise, sum(a.size for a in arrays(fitted)), spent)
+
+
+def fit_empca(flux: NDArray, held: NDArray, grid: Grid) -> Method:
+    """Components of clean spectra (N, D), their number chosen on others."""
+    return _timed(lambda: Empca.fit(flux, grid, validation=held), lambda m: [m.mean, m.components])
+
+
+def fit_wiener(flux: NDArray, held: NDArray, grid: Grid) -> Method:
+    """The Wiener filter of clean spectra (N, D), its rank chosen on others."""
+    return _timed(
+        lambda: Wiener.fit(flux, grid, validation=held), lambda m: [m.prior.mean, m.prior.factor, m.prior.psi]
+    )
 
 
 def closed_forms(library: Library) -> dict[str, Method]:
     """Do nothing, smoothing, wavelets, and what linear algebra does with a library's training and validation split."""
     train, held, grid = library.subset("train"), library.subset("validation"), library.grid
-    table = {"coadd": Method(coadd), "smoothing": Method(moments(Smoothing(grid).denoise))}
+    table = {"coadd": Method(coadd), "smoothing": Method(Smoothing(grid).denoise)}
     for threshold in ("universal", "bayes"):
-        table[f"wavelet {threshold}"] = Method(moments(Wavelet(grid, threshold).denoise))
-    table["empca"] = _timed(lambda: Empca.fit(train.flux, grid, validation=held.flux), lambda m: [m.mean, m.components])
-    table["wiener"] = _timed(
-        lambda: Wiener.fit(train.flux, grid, validation=held.flux),
-        lambda m: [m.prior.mean, m.prior.factor, m.prior.psi],
-    )
+        table[f"wavelet {threshold}"] = Method(Wavelet(grid, threshold).denoise)
+    table["empca"] = fit_empca(train.flux, held.flux, grid)
+    table["wiener"] = fit_wiener(train.flux, held.flux, grid)
     pair = (held.flux, held.label)
     table["mppca"] = _timed(
         lambda: MixturePPCA.fit(train.flux, train.label, library.classes, grid, validation=pair),
@@ -111,9 +131,24 @@ def networks(paths: Sequence[str], grid: Grid) -> dict[str, Method]:
             raise InputError(f"{path}: expected networks of different kinds, got {weights.name} twice")
         numbers = sum(p.numel() for p in weights.network.parameters())
         facts = weights.training
-        table[weights.name] = Method(
-            moments(NetworkDenoiser(weights).denoise), numbers, float(facts["seconds"]), str(facts["remark"])
-        )
+        spent = float(facts.get("cpu_s", facts["seconds"]))
+        table[weights.name] = Method(NetworkDenoiser(weights).denoise, numbers, spent, str(facts["remark"]))
+    return table
+
+
+def ours(names: Sequence[str], grid: Grid) -> dict[str, Method]:
+    """Models of this package by name.
+
+    Raises:
+        ModelError: if one is for another grid.
+    """
+    table = {}
+    for name in names:
+        model = load_model(name)
+        if model.grid != grid:
+            raise ModelError(f"{name}: expected a model for the bed's {grid.size} pixels, got one for another grid")
+        numbers = sum(t.numel() for t in model.state_dict().values())
+        table[f"bayesden {Path(name).stem}"] = Method(partial(denoise, model=model), numbers)
     return table
 
 
@@ -126,9 +161,5 @@ def methods(library: Library, models: Sequence[str], weights: Sequence[str] = ()
         weights: Files of trained networks.
     """
     table = networks(weights, library.grid)  # first: what is wrong with a file shows before minutes of fits
-    trained = {}
-    for name in models:
-        model = load_model(name)
-        numbers = sum(t.numel() for t in model.state_dict().values())
-        trained[f"bayesden {Path(name).stem}"] = Method(moments(partial(denoise, model=model)), numbers)
+    trained = ours(models, library.grid)
     return closed_forms(library) | table | trained

@@ -30,6 +30,9 @@ class Network(nn.Module, ABC):
         super().__init__()
         self.size = size
 
+    def centre(self, clean: Tensor) -> None:
+        """Take from spectra of the training set, (N, D), what the network starts from; nothing by default."""
+
     @abstractmethod
     def forward(self, flux: Tensor) -> Tensor:
         """Noisy spectra to spectra without noise, both (B, D)."""

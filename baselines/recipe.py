@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import cos, pi
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, ReduceLROnPlateau
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiStepLR, ReduceLROnPlateau
 
 __all__ = ["Recipe"]
 
@@ -23,7 +24,8 @@ class Recipe:
         learning_rate: At the start.
         optimiser: `sgd` without momentum, or `adam`.
         loss: `mse`, or the `rmse` of each spectrum.
-        schedule: `halve` after `wait` epochs without improvement, divide by ten after `wait` epochs (`tenth`), or `cosine`.
+        schedule: `halve` after `wait` epochs without improvement, divide by ten after `wait` epochs (`tenth`), or `cosine`:
+            up a straight line for `wait` epochs, and down half a cosine to a hundredth.
         wait: Epochs of the schedule.
         stop_after: Epochs without improvement after which to stop.
         shape: Arguments of the network besides its size.
@@ -54,7 +56,13 @@ class Recipe:
             return ReduceLROnPlateau(optimiser, factor=0.5, patience=self.wait)
         if self.schedule == "tenth":
             return MultiStepLR(optimiser, [self.wait], 0.1)
-        return CosineAnnealingLR(optimiser, self.epochs, 0.01 * self.learning_rate)
+        return LambdaLR(optimiser, self._cosine)
+
+    def _cosine(self, epoch: int) -> float:
+        """The learning rate of an epoch, counted from 0, in units of the largest."""
+        if epoch < self.wait:
+            return (epoch + 1) / (self.wait + 1)
+        return 0.01 + 0.99 * (1 + cos(pi * (epoch - self.wait) / (self.epochs - self.wait))) / 2
 
     def loss_of(self, output: Tensor, target: Tensor) -> Tensor:
         r"""Mean over spectra :math:`(B, D)` of the mean square error, or of its root."""

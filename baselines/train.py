@@ -10,6 +10,7 @@ on after an interruption.
 """
 
 from argparse import ArgumentParser, Namespace
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -29,6 +30,7 @@ from .weights import Weights, checkpoint_path, save_weights
 __all__ = ["add_arguments", "run", "train"]
 
 SIMULATED = 100_000  # spectra to train on where a recipe does not say
+CENTRED = 2000  # spectra whose mean a network may start from
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -87,7 +89,8 @@ def train(arguments: Namespace, recipe: Recipe) -> Weights:
     device = ("cuda" if torch.cuda.is_available() else "cpu") if arguments.device == "auto" else arguments.device
     batches = _batches(arguments, recipe, device)
     torch.manual_seed(arguments.seed)
-    network = build_network(arguments.network, batches.grid.size, dict(recipe.shape))
+    network = build_network(arguments.network, batches.grid.size, dict(recipe.shape)).to(device)
+    network.centre(torch.cat([clean for _, clean in islice(batches.epoch(0, recipe.batch), CENTRED // recipe.batch)]))
 
     def progress(epoch: Epoch) -> None:
         words = f"training {epoch.train:.3e}, validation {epoch.validation:.3e}, rate {epoch.learning_rate:.2g}"
@@ -103,6 +106,7 @@ def train(arguments: Namespace, recipe: Recipe) -> Weights:
         "best_epoch": done.best.number,
         "validation": done.best.validation,
         "seconds": round(done.history[-1].seconds, 1),
+        "cpu_s": round(done.history[-1].cpu_s, 1),
         "device": device,
         "precision": arguments.precision,
         "remark": recipe.remark,

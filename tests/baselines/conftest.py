@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 
+from bayesden.simulation.grids.rectangular import RectangularGrid
 from bayesden.spectrum import Grid, Observation
 from bayesden.train.library import Library
 from bayesden.train.noise import NoiseSamples, residuals
@@ -33,3 +35,19 @@ def noise(library: Library) -> NoiseSamples:
     flux, ivar = 1 + 0.1 * rng.normal(size=(10, SIZE)), np.full((10, SIZE), 100.0)
     ivar[:, 40:43] = 0.0
     return residuals(Observation(library.grid.wavelength, flux, ivar, name="noise"))
+
+
+def star_grid(**options: object) -> RectangularGrid:
+    """Spectra that tell temperature by their slope, and gravity, [Fe/H] and [α/Fe] by lines of their own."""
+    loglam = torch.arange(np.log(7400.0), np.log(8900.0), 5e-5, dtype=torch.double) / np.log(10)
+    ends = {"teff_K": (4000.0, 5000.0), "logg": (0.0, 5.0), "feh": (-2.0, 0.5), "alpha_fe": (-0.25, 0.5)}
+    axes = {name: torch.linspace(*pair, 3).double() for name, pair in ends.items()}
+    teff, *rest = torch.meshgrid(*axes.values(), indexing="ij")
+    nodes = (10**loglam / 8000) ** (-(teff - 3000) / 500)[..., None]
+    for value, (low, high), lines in zip(
+        rest, list(ends.values())[1:], ((7800, 8400), (7950, 8250, 8600), (8100, 8500)), strict=True
+    ):
+        depth = 0.2 + 0.5 * (value - low) / (high - low)
+        profile = sum(torch.exp(-0.5 * ((10**loglam - line) / 2.5) ** 2) for line in lines)
+        nodes = nodes * (1 - depth[..., None] * profile)
+    return RectangularGrid("stars", "a test", "1", loglam, axes, nodes, ends, **options)

@@ -1,13 +1,16 @@
 """Laws of the injected lines: who copies keeps them, who ignores loses them."""
 
+import csv
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from baselines import lost_lines
+from baselines import compare, lost_lines
 from baselines.lost_lines import kept, paper_lines
 from bayesden.errors import InputError
+from bayesden.train.library import Library
 
 
 def test_who_copies_keeps_and_who_ignores_loses():
@@ -33,3 +36,17 @@ def test_without_data_one_clear_line():
     ):
         with pytest.raises(InputError, match=message):
             lost_lines.run(SimpleNamespace(bed=bed, library=None, simulation=None))
+
+
+def test_the_bed_of_lines_says_that_doing_nothing_keeps_them(library: Library, tmp_path: Path, capsys):
+    library.save(tmp_path / "library.npz")
+    given = {"library": str(tmp_path / "library.npz"), "noise": None, "split": "test", "per_class": 3, "seed": 0}
+    given |= {"bed": "B5", "simulation": None, "model": [], "network": [], "out": str(tmp_path)}
+    compare.run(SimpleNamespace(**given))
+    with (tmp_path / "lines.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    kept = {m: [float(r["kept"]) for r in rows if r["method"] == m] for m in ("coadd", "wiener")}
+    np.testing.assert_allclose(kept["coadd"], 1.0)
+    assert len(kept["wiener"]) == 6 and np.median(kept["wiener"]) < 0.9
+    assert (tmp_path / "lines.md").read_text().splitlines()[2].startswith("| coadd | 100 [100, 100] |")
+    assert "wrote" in capsys.readouterr().out

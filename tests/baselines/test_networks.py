@@ -83,6 +83,16 @@ def test_conv_dae_has_the_layers_of_the_generator():
     }
 
 
+def test_conv_dae_begins_at_the_mean_spectrum():
+    """Spectra that all have something more come back with that much more."""
+    torch.manual_seed(0)
+    network, clean, more = build_network("conv_dae", 128, SMALL["conv_dae"]), torch.rand(20, 128), torch.rand(128)
+    network.centre(clean)
+    plain = network(clean[:3])
+    network.centre(clean + more)
+    torch.testing.assert_close(network(clean[:3] + more), plain + more)
+
+
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_as_many_spectra_of_as_many_pixels_come_out(kind):
     torch.manual_seed(0)
@@ -103,7 +113,7 @@ def test_a_short_training_lowers_the_loss(kind, library: Library, noise: NoiseSa
     recipe = replace(recipe_of(kind, "budget"), epochs=12, batch=16, spectra=None, shape=SMALL[kind])
     if kind == "dense_dae":
         recipe = replace(recipe, learning_rate=3e-3)
-    batches = LibraryBatches.of(library, noise, bounded=network.bounded)
+    batches = LibraryBatches.of(library, noise, bounded=network.bounded, spectra=64)
     done = fit(network, recipe, batches, tmp_path / "weights.safetensors")
     assert done.history[-1].train < 0.8 * done.history[0].train
     assert done.best.validation < 0.8 * done.history[0].validation

@@ -129,6 +129,9 @@ def test_schedules_are_those_of_the_papers(batches, tmp_path):
     tenth = replace(RECIPE, schedule="tenth", wait=2, optimiser="sgd", learning_rate=0.1)
     rates = [e.learning_rate for e in run(batches, tmp_path / "w.safetensors", tenth).history]
     assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.01])
+    warm = replace(RECIPE, wait=2)
+    found = [warm.make_schedule(warm.make_optimiser(network())).lr_lambdas[0](epoch) for epoch in range(6)]
+    assert found == pytest.approx([1 / 3, 2 / 3, 1.0, 0.7525, 0.2575, 0.01])  # up a line, down half a cosine
     halve = replace(RECIPE, schedule="halve", wait=1, optimiser="sgd", learning_rate=0.0, epochs=3)
     state = halve.make_optimiser(network())
     state.param_groups[0]["lr"] = 100.0
