@@ -5,12 +5,25 @@ import sys
 
 from bayesden.errors import BayesdenError
 
-from . import compare, coverage, exposures, injection, latents, lost_lines, null_test, simulated_model, support, train
+from . import (
+    compare,
+    coverage,
+    efficiency,
+    exposures,
+    injection,
+    latents,
+    lost_lines,
+    null_test,
+    simulated_model,
+    support,
+    train,
+)
 
 COMMANDS = {
     "train": (train, "train a network that a paper describes"),
     "compare": (compare, "every method on the same spectra, real noise or simulated (test beds B1, B3, B5)"),
     "coverage": (coverage, "how often the truth is inside the intervals of our engines (test bed B1)"),
+    "efficiency": (efficiency, "the Cramér-Rao bound over what is achieved"),
     "exposures": (exposures, "real stars' exposures predict each other (test bed B2)"),
     "injection": (injection, "lines that the model lacks (test bed B5)"),
     "lines": (lost_lines, "what becomes of lines that a denoiser does not know (figure 10 of Pál & Dobos 2024)"),

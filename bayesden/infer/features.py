@@ -4,10 +4,13 @@ Gaussian profiles t of some widths, from unresolved to 1500 km/s, are put at eve
 each an amplitude :math:`\hat a = U / I`. Its variance is that of the noise, :math:`1 / I`, plus that of the model's own
 discrepancy at the line,
 
-.. math:: v = \gamma^2 e^{2a} \overline{\tau_C^2} + \kappa^2 \overline{f^2},
+.. math:: v = \gamma_w^2 e^{2a} \overline{\tau_C^2} + \kappa^2 \overline{f^2},
 
 averaged over the profile, as if it were the same all over a line: :math:`\tau_C` is what the generator is known to miss, and
-the share :math:`\kappa` of the flux what real stars and calibrations differ by from any library.
+the share :math:`\kappa` of the flux what real stars and calibrations differ by from any library. :math:`\tau_C` is a mean over
+the stars of a class, of which most are made better and some much worse; how well this one is, the residuals themselves say. At
+each width w the scale :math:`\gamma_w` is such that the median of :math:`\hat a^2 / (1/I + v)` over all pixels is that of
+:math:`\chi^2_1`: lines are few and do not move it.
 
 The highest peaks are then refitted under the full noise model, all at once: with heavy tails the score of a line is weighed
 down as if it were outliers, while the ratio of likelihoods at :math:`\hat a` asks whether all pixels and exposures agree,
@@ -50,7 +53,9 @@ CANDIDATES = 6
 STEPS = 3  # of the refit
 OWN = 0.1  # share of a profile's information that the parameters must leave
 SEEN, INSIDE = 0.7, 0.95  # shares of a profile's pixels, by weight, that must be observed and off the grid's ends
-TAU, FLUX = 1.0, 0.003  # gamma and kappa
+FLUX = 0.003  # kappa
+BEST, WORST = 0.3, 5.0  # of gamma: the bulk of the pixels says little of a few places that the class is made badly at
+MEDIAN = 0.4549364  # of chi-squared with one degree of freedom
 ENDS_KMS = 4000.0  # of the grid, not searched: what the model makes there comes from cells that few templates reach
 BESIDE = 20  # pixels either side of a line whose median flux is the continuum
 AGREE = 3.0  # standard deviations by which the other exposures may miss a line
@@ -126,7 +131,9 @@ def find_features(
     sds = bank(wavelength)
     profiles = [pixel_profile(float(sd), stack.score) for sd in sds]
     score, information, own, allowed = _scan(stack, profiles, sds, wavelength)
-    variance = _discrepancy(stack.star, model.discrepancy[fit.at.label[0]], profiles)
+    missed, differing = _discrepancy(stack.star, model.discrepancy[fit.at.label[0]], profiles)
+    scale = _own_scale(score.square() / information.clamp_min(1e-30), information, missed, differing, allowed)
+    variance = scale * missed + differing
     z = score / (information + information.square() * variance).clamp_min(1e-30).sqrt()
     width, centre = _highest(torch.where(allowed, z.abs(), 0.0), profiles, model)
     if not len(width):
@@ -160,10 +167,28 @@ def _scan(
     return score, information, own, (seen >= SEEN) & (inside >= INSIDE) & narrow & (information > OWN * own)
 
 
-def _discrepancy(star: Tensor, tau: Tensor, profiles: list[Tensor]) -> Tensor:
-    """Variance of a line's height in units of the star by what the model is known to miss, (W, D)."""
-    each = (TAU * tau.to(star)).square() + (FLUX * star).square()
-    return torch.stack([slide(each, p.square()) / p.square().sum() for p in profiles])
+def _discrepancy(star: Tensor, tau: Tensor, profiles: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Variance of a line's height in units of the star: what the model is known to miss, and what stars differ by; (W, D)."""
+    each = torch.stack([tau.to(star).square(), (FLUX * star).square()])
+    return tuple(torch.stack([slide(each, p.square()) / p.square().sum() for p in profiles], 1))
+
+
+def _own_scale(square: Tensor, information: Tensor, missed: Tensor, differing: Tensor, allowed: Tensor) -> Tensor:
+    r"""How much of what its class is known to miss a star lacks, :math:`\gamma_w^2` of shape (W, 1), by bisection.
+
+    Arguments:
+        square: The squares :math:`\hat a^2 I`, shape (W, D), as all others.
+        information: I.
+        missed, differing: The two parts of a height's variance.
+        allowed: Where a line may be.
+    """
+    low, high = (information.new_full((len(square), 1), end**2) for end in (BEST, WORST))
+    for _ in range(16):
+        middle = (low + high) / 2
+        ratio = square / (1 + information * (middle * missed + differing))
+        over = torch.where(allowed, ratio, torch.nan).nanmedian(1, keepdim=True).values > MEDIAN
+        low, high = torch.where(over, middle, low), torch.where(over, high, middle)
+    return high
 
 
 def _highest(z: Tensor, profiles: list[Tensor], model: SpectrumModel) -> tuple[Tensor, Tensor]:

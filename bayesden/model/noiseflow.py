@@ -119,7 +119,8 @@ class NoiseFlow(nn.Module):
         alpha_bound: Largest :math:`|\alpha|`, by default 2 for `robust` and 7 for `kang2021`; 0 for none, as published.
         profile: What the errors around a pixel act on (`robust`), one of `PROFILES`: nothing; alpha alone; or mu too, which
             then reads the noise out of them, but lines of the star as well.
-        context: Names of the channels that it is conditioned on: none, or `CHANNELS` of `noise_context.py` (`robust`).
+        context: Names of the channels that it is conditioned on: none, or `CHANNELS` of `noise_context.py`, which further ones
+            may follow (`robust`).
 
     Raises:
         InputError: if the kind is not known or a number is out of range.
@@ -155,7 +156,7 @@ class NoiseFlow(nn.Module):
         if not (squash > 0 and mu_bound > 0 and alpha_bound >= 0) or (kind == "robust" and alpha_bound == 0):
             came = f"squash {squash}, mu_bound {mu_bound}, alpha_bound {alpha_bound}"
             raise InputError(f"noise flow: expected positive bounds, got {came}")
-        if context and (tuple(context) != CHANNELS or kind != "robust"):
+        if context and (tuple(context[: len(CHANNELS)]) != CHANNELS or kind != "robust"):
             wanted, came = ", ".join(CHANNELS), f"{', '.join(context)} for {kind}"
             raise InputError(f"noise flow: context: expected none, or {wanted} for robust, got {came}")
         if profile not in PROFILES or (kind != "robust" and profile != "none"):

@@ -2,9 +2,15 @@ r"""Simpler models of the noise, and the table that `NoiseFlow` has to win: held
 
 Every model gives :math:`\log p(\epsilon_d \mid \epsilon_{d-K}, \dots, \epsilon_{d-1})`, and all are scored on the very same
 pixels: those that have :math:`K` predecessors, all of them observed.
+
+`robust-deviation` also reads the noise out of the pipeline's errors, which follow the counts, but only as far as an exposure's
+errors deviate from those of the star's other exposures at the pixel. A line of the star is in all of them and cancels.
+So does, in their mean, what is read: it tells exposures from each other and nothing about the star, and a likelihood that
+took them for independent would have too small an error (by :math:`e^{-g}` for g nats per pixel). It is no noise for `denoise`.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -16,12 +22,23 @@ from scipy.stats import norm
 from scipy.stats import t as student_t
 
 from ..errors import InputError
+from ..model.noise_context import CHANNELS, smooth
 from ..model.noiseflow import window_maf
 from .noise import NoiseSamples, fit_noise
 
-__all__ = ["MODELS", "NoiseScore", "compare_noise_models", "leave_one_star_out"]
+__all__ = [
+    "DEVIATIONS",
+    "MODELS",
+    "NoiseScore",
+    "compare_noise_models",
+    "deviation",
+    "leave_one_star_out",
+    "with_deviation",
+]
 
 LogDensity = Callable[[NoiseSamples], NDArray]  # to (N, D - K): the density of each pixel from the K-th on
+DEVIATIONS = ("deviation-1", "deviation", "deviation+1")
+DEVIATION_GAIN = 10.0  # errors deviate by a tenth
 
 
 class NoiseScore(NamedTuple):
@@ -111,7 +128,7 @@ def _maf(train: NoiseSamples, k: int, seed: int, steps: int = 600, batch: int = 
     return log_density
 
 
-def _flow(kind: str, **config: bool) -> Callable[[NoiseSamples, int, int], LogDensity]:
+def _flow(kind: str, **config: str | Sequence[str]) -> Callable[[NoiseSamples, int, int], LogDensity]:
     def fit(train: NoiseSamples, k: int, seed: int) -> LogDensity:
         noise, _ = fit_noise(train, kind=kind, seed=seed, window=k, **config)
 
@@ -124,6 +141,38 @@ def _flow(kind: str, **config: bool) -> Callable[[NoiseSamples, int, int], LogDe
     return fit
 
 
+def deviation(samples: NoiseSamples) -> NDArray:
+    """The logarithm of each exposure's inverse variance less what the star's others have at the pixel.
+
+    Arguments:
+        samples: All exposures of each star.
+
+    Returns:
+        Shape (N, D), their levels over tens of pixels removed; 0 where no other exposure is known.
+    """
+    good = ~samples.mask & (samples.ivar > 0)
+    level = np.where(good, np.log(np.where(good, samples.ivar, 1.0)), 0.0)
+    pattern = np.where(good, level - smooth(level, good), 0.0)
+    _, star = np.unique(samples.star, return_inverse=True)
+    out = np.zeros(pattern.shape)
+    for rows in (np.flatnonzero(star == k) for k in range(star.max() + 1)):
+        here, count = pattern[rows], good[rows].sum(0) - good[rows]
+        out[rows] = np.where(good[rows] & (count > 0), here - (here.sum(0) - here) / np.maximum(count, 1), 0.0)
+    return out
+
+
+def with_deviation(samples: NoiseSamples) -> NoiseSamples:
+    """The same samples; the context has the deviation at a pixel and at its neighbours too."""
+    scaled = np.pad(np.clip(DEVIATION_GAIN * deviation(samples), -3, 3), ((0, 0), (1, 1)))
+    channels = np.stack([scaled[:, :-2], scaled[:, 1:-1], scaled[:, 2:]], 1) * ~samples.mask[:, None]
+    return replace(samples, context=np.concatenate([samples.context, channels.astype(np.float32)], 1))
+
+
+def _flow_with_deviation(train: NoiseSamples, k: int, seed: int) -> LogDensity:
+    log_density = _flow("robust", context=(*CHANNELS, *DEVIATIONS))(with_deviation(train), k, seed)
+    return lambda samples: log_density(with_deviation(samples))
+
+
 MODELS: dict[str, Callable[[NoiseSamples, int, int], LogDensity]] = {
     "gaussian": _gaussian,  # iid, variance proportional to the pipeline's
     "student": _student,  # the same with heavy tails
@@ -134,6 +183,7 @@ MODELS: dict[str, Callable[[NoiseSamples, int, int], LogDensity]] = {
     "robust-profile": _flow(
         "robust", profile="full"
     ),  # reads the noise, and the star's lines, out of the pipeline's errors
+    "robust-deviation": _flow_with_deviation,  # as far as exposures differ in them: without the lines
 }
 
 

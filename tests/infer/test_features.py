@@ -9,7 +9,7 @@ import torch
 from scipy.stats import kstest
 
 from bayesden.infer.denoise import denoise
-from bayesden.infer.features import FEATURE_LEVEL, bank, trials
+from bayesden.infer.features import BEST, FEATURE_LEVEL, WORST, _own_scale, bank, trials
 from bayesden.infer.line_table import identify
 from bayesden.infer.stack import pixel_profile
 from bayesden.model.joint import SpectrumModel
@@ -111,6 +111,19 @@ def test_the_p_value_is_uniform_where_it_matters() -> None:
     assert kstest(low, "uniform").statistic < 0.15
     heavy, _ = scan_of_noise(1, 1000, tail=True)
     assert np.mean(trials(torch.from_numpy(heavy), sds, torch.full((len(sds),), 2040.0)).numpy() < 0.01) > 0.1
+
+
+@pytest.mark.parametrize("gamma", [0.5, 1.0, 3.0])
+def test_the_scale_of_a_stars_own_discrepancy_is_found_and_lines_do_not_move_it(gamma: float) -> None:
+    random = torch.Generator().manual_seed(0)
+    missed, information = 1e-4 * (1 + torch.arange(2, 4002) % 5).double(), torch.full((4000,), 2e4).double()
+    square = (1 + gamma**2 * missed * information) * torch.randn(4000, generator=random, dtype=torch.float64).square()
+    square[::100] += 400.0
+    rows = [x.expand(2, 4000) for x in (square, information, missed, torch.zeros_like(missed))]
+    found = _own_scale(*rows, torch.ones(2, 4000, dtype=torch.bool))
+    assert found.sqrt().flatten().tolist() == pytest.approx([gamma, gamma], rel=0.1)
+    ends = [_own_scale(x * rows[0], *rows[1:], torch.ones(2, 4000, dtype=torch.bool)) for x in (1e-3, 1e3)]
+    assert [e[0, 0].sqrt().item() for e in ends] == pytest.approx([BEST, WORST], rel=0.01)
 
 
 def test_the_bank_reaches_from_unresolved_to_the_widest_lines() -> None:

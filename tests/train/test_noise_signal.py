@@ -9,8 +9,10 @@ import torch
 from scipy.stats import t as student_t
 
 from bayesden.io import read
+from bayesden.model.noise_context import CHANNELS
 from bayesden.spectrum import Observation
 from bayesden.train.noise import NoiseSamples, fit_noise, residuals
+from bayesden.train.noise_models import DEVIATIONS, deviation, with_deviation
 
 SIZE = 600
 WAVELENGTH = 4000.0 + 2.4 * np.arange(SIZE)
@@ -137,3 +139,19 @@ def test_a_line_that_the_errors_follow_is_not_taken_for_noise() -> None:
         found[profile] = (mu[24::40].mean() - mu[4::40].mean()).item()
     assert abs(found["scale"]) < 0.02
     assert found["full"] < -0.5
+
+
+def test_what_errors_deviate_by_leaves_lines_alone_and_cancels_in_the_mean_of_exposures() -> None:
+    """So the flow that reads it describes single exposures better, is safe for signal, and tells nothing about the star."""
+    plain, lined = (residuals(counting(3, line=line)) for line in (0.0, 0.2))
+    change = (deviation(lined) - deviation(plain)).mean(0)
+    assert np.abs(change).max() < 1e-6  # the mean of deviations is 0 with a line or without
+    train, test = with_deviation(residuals([counting(1), counting(2)])), with_deviation(lined)
+    noise, _ = fit_noise(train, epochs=30, context=(*CHANNELS, *DEVIATIONS))
+    eps, ivar, mask = test.tensors()
+    mu, _ = noise.network.conditionals(torch.zeros_like(ivar), ivar, mask, test.context_tensor())
+    read, noise_seen = (x[:, 24 : SIZE - 40] for x in (mu, eps * ivar.sqrt()))
+    assert torch.corrcoef(torch.stack([read.flatten(), noise_seen.flatten()]))[0, 1] > 0.7
+    mean = read.mean(0)
+    assert abs((mean[24::40].mean() - mean[4::40].mean()).item()) < 0.02
+    assert mean.std() < 0.3 * read.std() / len(read) ** 0.5  # as noise that the exposures do not share would be
