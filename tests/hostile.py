@@ -5,6 +5,7 @@ which of them were not met with a result or one clear line.
 """
 
 import gzip
+import hashlib
 import io
 import json
 import resource
@@ -219,16 +220,17 @@ def storms(base: dict[str, bytes], rng: np.random.Generator) -> Iterator[Case]:
     """Values that are not numbers, or too large, too small, too many."""
     values = (np.nan, np.inf, -np.inf, 3e38, -3e38, 1e-45, 0.0, -1.0, -0.0)
     for style in ("boss", "sdss", "sdss-v"):
-        for column in ("flux", "ivar", "loglam"):
-            for value in values:
-                share = float(rng.choice([0.01, 0.5, 1.0]))
-                with fits.open(io.BytesIO(base[style]), memmap=False) as hdus:
-                    for hdu in hdus[1:]:
-                        names = {name.lower(): name for name in hdu.columns.names}
-                        if column in names:
-                            data = hdu.data[names[column]]
-                            data[rng.random(data.size) < share] = value
+        with fits.open(io.BytesIO(base[style]), memmap=False) as hdus:
+            for column in ("flux", "ivar", "loglam"):
+                found = [hdu.data[name] for hdu in hdus[1:] for name in hdu.columns.names if name.lower() == column]
+                sound = [data.copy() for data in found]
+                for value in values:
+                    share = float(rng.choice([0.01, 0.5, 1.0]))
+                    for data, before in zip(found, sound, strict=True):
+                        data[:] = np.where(rng.random(data.size) < share, np.asarray(value, data.dtype), before)
                     yield Case(f"storm-{style}-{column}-{value}-{share}", written(hdus))
+                for data, before in zip(found, sound, strict=True):
+                    data[:] = before
 
 
 def tables(base: dict[str, bytes], rng: np.random.Generator) -> Iterator[Case]:
@@ -308,19 +310,21 @@ def judge(every: int = 1, reader: Callable[[Path], Observation] = read) -> dict:
     """Read every n-th file of the corpus, with bounded memory and time.
 
     Returns:
-        How many were read and refused; `wrong`: the names of those that were met with anything else, and why.
+        How many were read and refused; `wrong`: the names of those that were met with anything else, and why; `corpus`:
+        the checksum of all files of the corpus.
     """
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY_BYTES, resource.RLIM_INFINITY))
     signal.signal(signal.SIGPROF, _stop)
     report = {"read": 0, "refused": 0, "slowest": ("", 0.0), "wrong": {}}
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "hostile.fits"
+        path, corpus = Path(folder) / "hostile.fits", hashlib.sha256()
         for number, case in enumerate(cases()):
+            corpus.update(case.name.encode() + case.content)
             if number % every == 0:
                 path.write_bytes(case.content)
                 _judge_one(case.name, path, reader, report)
-    return report
+    return report | {"corpus": corpus.hexdigest()}
 
 
 def _judge_one(name: str, path: Path, reader: Callable[[Path], Observation], report: dict) -> None:

@@ -200,7 +200,7 @@ class Newton:
         curvature = _embed(information, prior.precision)
         indefinite = torch.linalg.cholesky_ex(curvature).info != 0
         curvature = torch.where(indefinite[:, None, None], _embed(information, prior.majorant), curvature)
-        objective = expansion.objective + model.log_prior(data, at).double()
+        objective = expansion.objective + model.log_prior(data, at, prior.log_prob).double()
         return Expansion(objective, expansion.gradient, curvature, information)
 
 

@@ -221,9 +221,10 @@ class SpectrumModel(nn.Module):
         seen = seen if shifts is None else seen + shifts * self.pixel_shift(star).unsqueeze(1)
         return self.gain(data, at.amplitude, at.calibration) * seen, seen
 
-    def log_prior(self, data: Data, at: Parameters) -> Tensor:
-        r"""Log prior of class, latents and nuisances, shape :math:`(B,)`."""
-        total = self.class_prior.log_prob[at.label] + self.latent_prior.log_prob(at.z, at.label)
+    def log_prior(self, data: Data, at: Parameters, latent: Tensor | None = None) -> Tensor:
+        r"""Log prior of class, latents and nuisances, shape :math:`(B,)`; `latent` is that of z where it is known already."""
+        latent = self.latent_prior.log_prob(at.z, at.label) if latent is None else latent
+        total = self.class_prior.log_prob[at.label] + latent
         zero = at.amplitude.new_zeros(())  # in its dtype
         total = total + dist.Normal(zero, self.nuisance.amplitude_sd).log_prob(at.amplitude)
         for normal in (at.detail, at.foreground):

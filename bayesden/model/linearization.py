@@ -63,7 +63,7 @@ def linearize_block(
     white, unit = net.whiten(eps, ivar, bad)
     seen, slope = net.predecessors(white)
     x = net.inputs(seen, ivar, bad, context)
-    a1, a2, raw = net.layers(x)
+    raw, *slopes = net.layers_with_slopes(x)
     mu, alpha = net.bound(raw)
     mu, alpha = net.with_edge(mu.view_as(eps), alpha.view_as(eps))
 
@@ -78,7 +78,6 @@ def linearize_block(
     inner[:, :k] = 0.0
     on_mu, on_alpha = ((inner.flatten() * x) for x in net.bound_slope(raw))
     on_mu = -shrink.flatten() * on_mu
-    slopes = net.activation_slope(a1), net.activation_slope(a2)
     from_xi = net.pull_back(torch.stack([on_mu, -xi.flatten() * on_alpha]), *slopes)
     from_alpha = net.pull_back(torch.stack([torch.zeros_like(on_mu), on_alpha]), *slopes)
     step = slope * unit

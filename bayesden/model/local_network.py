@@ -48,8 +48,13 @@ def _squash(x: Tensor) -> Tensor:
 
 
 def _squash_slope(x: Tensor) -> Tensor:
+    return _squash_with_slope(x)[1]
+
+
+def _squash_with_slope(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Both of it: the root is most of the work."""
     inverse = torch.rsqrt(1.0 + x * x)
-    return inverse * inverse * inverse
+    return x * inverse, inverse * inverse * inverse
 
 
 class _Masked(nn.Module):
@@ -125,8 +130,8 @@ class LocalNetwork(nn.Module):
         """What the network sees of a residual, and its derivative."""
         if not self.robust:
             return white, torch.ones_like(white)
-        scaled = white / self.squash
-        return self.squash * _squash(scaled), _squash_slope(scaled)
+        value, slope = _squash_with_slope(white / self.squash)
+        return self.squash * value, slope
 
     def error_profile(self, ivar: Tensor, bad: Tensor) -> list[Tensor]:
         r"""The second channel, :math:`\tanh\log(\sigma_{d-k}/\sigma_d)`, k = K..1 and -1..-K; 0 where either is bad."""
@@ -160,18 +165,23 @@ class LocalNetwork(nn.Module):
         """A smooth sigmoid, so that second-order optimisers behave, or the published ReLU."""
         return _squash(x) if self.robust else torch.relu(x)
 
-    def activation_slope(self, x: Tensor) -> Tensor:
-        """The derivative of `activation`."""
-        return _squash_slope(x) if self.robust else (x > 0).to(x.dtype)
+    def activation_with_slope(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The same, and its derivative."""
+        return _squash_with_slope(x) if self.robust else (torch.relu(x), (x > 0).to(x.dtype))
 
-    def layers(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Both layers before their activation, and the raw heads; features x pixels, as `x`, whose last may be left out."""
-        a1 = torch.addmm(self.first.bias[:, None], self.first.weight[:, : len(x)], x)
-        return a1, *self._later_layers(a1)
+    def layers(self, x: Tensor) -> Tensor:
+        """The raw heads; features x pixels, as `x`, whose last may be left out."""
+        return self._later_layers(torch.addmm(self.first.bias[:, None], self.first.weight[:, : len(x)], x))
 
-    def _later_layers(self, a1: Tensor) -> tuple[Tensor, Tensor]:
+    def _later_layers(self, a1: Tensor) -> Tensor:
         a2 = torch.addmm(self.second.bias[:, None], self.second.weight, self.activation(a1))
-        return a2, torch.addmm(self.heads.bias[:, None], self.heads.weight, self.activation(a2))
+        return torch.addmm(self.heads.bias[:, None], self.heads.weight, self.activation(a2))
+
+    def layers_with_slopes(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The raw heads, and the slopes of both layers' activations, as `pull_back` takes them."""
+        h1, slope1 = self.activation_with_slope(torch.addmm(self.first.bias[:, None], self.first.weight, x))
+        h2, slope2 = self.activation_with_slope(torch.addmm(self.second.bias[:, None], self.second.weight, h1))
+        return torch.addmm(self.heads.bias[:, None], self.heads.weight, h2), slope1, slope2
 
     def bound(self, raw: Tensor) -> tuple[Tensor, Tensor]:
         """The heads' outputs, mu and alpha, within their bounds."""
@@ -213,7 +223,7 @@ class LocalNetwork(nn.Module):
         for known in self._known_inputs(ivar, bad, context):
             shared = weight[:, count : count + len(known)] @ known
             a1 = (a1.unflatten(1, (-1, shared.shape[1])) + shared.unsqueeze(1)).flatten(1)
-        raw = self._later_layers(a1)[-1]
+        raw = self._later_layers(a1)
         mu, alpha = self.bound(raw)
         return self.with_edge(mu.view_as(white), alpha.view_as(white))
 

@@ -44,7 +44,7 @@ __all__ = ["KINDS", "Linearization", "LocalAutoregressive", "NoiseFlow", "window
 
 PROFILES = ("none", "scale", "full")
 KINDS = {"robust": 2.0, "kang2021": 7.0}  # each with its default bound on alpha
-BLOCK = 32768  # pixels at a time on a CPU, so that the hidden layers stay near its caches
+BLOCK = 16384  # pixels at a time on a CPU, so that the hidden layers stay near its caches
 
 
 class LocalAutoregressive(Transform):

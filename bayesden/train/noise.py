@@ -76,7 +76,7 @@ def _nll(noise: NoiseFlow, w: _Windows, batch: Tensor | slice = slice(None), for
     net, inputs = noise.network, w.inputs[:, batch]
     if forget is not None and net.context:
         inputs = torch.cat([inputs[: -net.context], torch.where(forget, 0.0, inputs[-net.context :])])
-    mu, alpha = net.bound(net.layers(inputs)[-1])
+    mu, alpha = net.bound(net.layers(inputs))
     inner = noise.log_density((w.white[batch] - mu) * torch.exp(-alpha)) - alpha + w.log_unit[batch]
     inner = inner if forget is None else inner * w.weight[batch]
     alpha = net.edge_alpha[w.edge_index]
