@@ -133,7 +133,8 @@ class Observation:
     r"""E exposures of one star on one wavelength grid.
 
     Pixels that are not finite, have no positive inverse variance, are beyond 1e±100, or are masked in a NumPy masked array
-    are masked; their flux and inverse variance are stored as zero, so that no arithmetic on them can spread a NaN.
+    are masked; their flux and inverse variance are stored as zero, so that no arithmetic on them can spread a NaN. All of them
+    may be: `denoise` then answers with the prior. (Files without a good pixel are refused by `read`.)
 
     Arguments:
         wavelength: Pixel centres, shape :math:`(D,)`, vacuum Å, strictly ascending.
@@ -150,7 +151,7 @@ class Observation:
         meta: Further facts from the file (strings and numbers), such as the survey's class and redshift.
 
     Raises:
-        InputError: if shapes disagree, there is no exposure, or no pixel is usable.
+        InputError: if shapes disagree or there is no exposure.
 
     Example:
         >>> obs = Observation(wavelength=[4000, 4001], flux=[1.0, np.nan], ivar=[4.0, 4.0])
@@ -187,8 +188,6 @@ class Observation:
             raise InputError(f"{self.name}: ivar: expected the shape of flux, {flux.shape}, got {ivar.shape}")
         masked = np.ma.getmaskarray(self.flux) | np.ma.getmaskarray(self.ivar)
         bad = mask | np.atleast_2d(masked) | ~usable(flux, ivar)
-        if bad.all():
-            raise InputError(f"{self.name}: expected at least one usable pixel, got none (all masked or with ivar = 0)")
         optional = {key: self._optional(key, flux, bad) for key in ("sky", "correlation")}
         exposures = self.exposures or tuple(Exposure(str(e)) for e in range(flux.shape[0]))
         if len(exposures) != flux.shape[0]:
@@ -233,10 +232,10 @@ class Observation:
 
     @property
     def snr(self) -> float:
-        """Median over pixels of the flux over its standard deviation, all exposures together."""
+        """Median over pixels of the flux over its standard deviation, all exposures together; 0 without a pixel."""
         flux, ivar = self.coadd()
         good = ivar > 0
-        return float(np.median(flux[good] * np.sqrt(ivar[good])))
+        return float(np.median(flux[good] * np.sqrt(ivar[good]))) if good.any() else 0.0
 
     def coadd(self) -> tuple[NDArray, NDArray]:
         """The inverse-variance mean over exposures.

@@ -1,10 +1,16 @@
-r"""A proposal for each star that is as good as it needs to be: from one expansion of the likelihood, or from many.
+r"""A proposal for each star that is as good as it needs to be: parts are added where it undervalues the posterior.
 
 How good it is, is told by the importance weights :math:`w = p(y, \theta) / q(\theta)` of some draws of it: by their effective
-share :math:`(\sum w)^2 / (n \sum w^2)`.
+share :math:`(\sum w)^2 / (n \sum w^2)`. About a mode the likelihood of a bright star is normal over all kernels of the latent
+prior that count. That of a faint one is wide, and the generator bends within it, most where the velocity is uncertain too.
+Then the likelihood is expanded again at the draws that weigh most, and the posterior in closed form about each (kernels and
+normal nuisances, `mixture.py`) becomes a part of the proposal.
+
+References:
+    Raftery & Bao (2010), Biometrics 66, 1162 (incremental mixture importance sampling).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -12,31 +18,26 @@ from torch import Tensor
 from ..model.joint import SpectrumModel
 from .draws import shares
 from .located import Located
-from .mixture import Normal
+from .mixture import Row, expansions, normal_of
 from .proposal import Proposal
 from .target import Target, as_parameters
-from .tiles import tile
 
-__all__ = ["Adapted", "adapt"]
+__all__ = ["PLACES", "Adapted", "adapt", "improve"]
 
-PILOT = 64  # draws that tell whether one expansion of each class will do
-DRAWS = 256  # that tell how good many are
+PILOT = 128  # draws that tell whether one expansion of each class will do
+DRAWS = 384  # that tell how good a richer proposal is
 GOOD = 0.8  # effective share at which no more is done
-POOR = 0.3  # below which the places that draws say are missed become tiles
-HEAVIEST = 16  # draws that are such places
+ROUNDS = 3  # of new parts, at most
+PLACES = 16  # new parts of a round
+SHARE = 0.3  # of the draws that come from them
+MISSED = 0.15  # of those that come from parts where chains were held up
+FAR = 3.0  # standard deviations from where the likelihood is expanded to the kernels that it speaks of, at most
+FAINT = 6.0  # nats below the heaviest of them at which a new part leaves them out
 
 
 @dataclass(frozen=True, eq=False)
 class Adapted:
-    """A proposal, and the effective share of its draws."""
-
-    proposal: Proposal
-    efficiency: float
-
-
-@dataclass(frozen=True, eq=False)
-class _Tried:
-    """A proposal with draws (S, n) and their weights (S,)."""
+    """A proposal with some of its draws, parameters (S, n), and their weights (S,), whose sum is one."""
 
     proposal: Proposal
     theta: Tensor
@@ -44,6 +45,7 @@ class _Tried:
 
     @property
     def efficiency(self) -> float:
+        """Effective share of the draws."""
         return float(1 / (len(self.weight) * self.weight.square().sum()))
 
 
@@ -56,21 +58,45 @@ def adapt(model: SpectrumModel, star: Located, random: torch.Generator) -> Adapt
         random: Source of randomness, on the CPU.
     """
     target = Target(model, [star])
-    best = _try(target, star.likely, PILOT, random)
-    if best.efficiency < GOOD:
-        best = _try(target, tile(model, star.data, star.likely), DRAWS, random)
-    if best.efficiency < POOR:
-        heavy = best.theta[best.weight.topk(HEAVIEST).indices]
-        labels = star.labels[shares(target, 0, heavy).argmax(1)]
-        missed = as_parameters(star, heavy, labels)
-        other = _try(target, tile(model, star.data, star.likely, missed=missed), DRAWS, random)
-        best = max(best, other, key=lambda tried: tried.efficiency)
-    return Adapted(best.proposal, best.efficiency)
+    best = _try(target, Proposal(star.likely, star.free, star.velocity), PILOT, random)
+    for _ in range(ROUNDS):
+        if best.efficiency >= GOOD:
+            break
+        heaviest = best.theta[best.weight.topk(PLACES).indices]
+        richer = _try(target, _with_parts(target, best.proposal, heaviest, SHARE), DRAWS, random)
+        if richer.efficiency < best.efficiency:
+            break
+        best = richer
+    return best
 
 
-def _try(target: Target, normals: Normal, count: int, random: torch.Generator) -> _Tried:
+def improve(
+    model: SpectrumModel, star: Located, proposal: Proposal, missed: Tensor, random: torch.Generator
+) -> Adapted:
+    """A proposal with parts at places (J, n) that were found to be undervalued; other arguments as in `adapt`."""
+    target = Target(model, [star])
+    return _try(target, _with_parts(target, proposal, missed, MISSED), DRAWS, random)
+
+
+def _with_parts(target: Target, proposal: Proposal, places: Tensor, share: float) -> Proposal:
+    """A proposal with a part for each of the places (J, n), all of one weight, which together have a share of the draws."""
     star = target.stars[0]
-    proposal = Proposal(normals, star.free, star.velocity)
+    at = as_parameters(star, places, star.labels[shares(target, 0, places).argmax(1)])
+    rows = expansions(target.model, star.data.expand(len(places)), at)
+    normals = normal_of([_near(row) for row in rows], at)
+    normals = replace(normals, log_evidence=torch.zeros_like(normals.log_evidence))
+    return proposal.joined(Proposal(normals, star.free, star.velocity), share)
+
+
+def _near(row: Row) -> Row:
+    """A row with the heavy kernels alone whose posterior means lie where its expansion holds: few deviations from there."""
+    away = row.latent.means - row.theta[: row.latent.means.shape[1]]
+    distance = (away * torch.linalg.solve(row.latent.covariance, away.mT).mT).sum(1)
+    weight = row.latent.log_weight.where(distance <= distance.min().clamp_min(FAR**2), -torch.inf)
+    return replace(row, latent=row.latent.take(torch.nonzero(weight > weight.max() - FAINT).flatten()))
+
+
+def _try(target: Target, proposal: Proposal, count: int, random: torch.Generator) -> Adapted:
     theta, _ = proposal.sample(count, random)
     log_prob, _ = target.evaluate(theta[None])
-    return _Tried(proposal, theta, torch.softmax(log_prob[0] - proposal.log_prob(theta), 0))
+    return Adapted(proposal, theta, torch.softmax(log_prob[0] - proposal.log_prob(theta), 0))

@@ -1,5 +1,6 @@
 """The engines by name: each draws from the same target, with the same arguments."""
 
+import os
 from collections.abc import Sequence
 
 from ..errors import InputError
@@ -19,6 +20,7 @@ __all__ = ["ENGINES", "RERUNS", "check_draws", "fit_draws"]
 ENGINES = {"laplace": sample_laplace, "svi": sample_svi, "nuts": sample_nuts, "ensemble": sample_ensemble}
 RERUNS = ("none", "longer", "nuts")
 LONGER = 4  # times as many draws, of a spectrum whose chains did not converge
+BYTES = 64  # of memory for each draw of each pixel, while the moments of the flux are taken
 
 
 def fit_draws(
@@ -42,7 +44,11 @@ def fit_draws(
         seed: Seed of starts and draws.
         rerun: What happens to a spectrum whose chains do not converge: 'none', it is flagged; 'longer', once more with
             four times the draws; 'nuts', once more by Pyro's sampler.
+
+    Raises:
+        InputError: if the draws of one star would not fit into this machine's memory.
     """
+    _check_memory(samples, model.grid.size)
     stars = locate(model, Data.stack(observations, model.device, model.spread.dtype), seed=seed)
     options = {"samples": samples, "chains": chains, "seed": seed}
     draws = ENGINES[method](model, stars, **options)
@@ -71,3 +77,12 @@ def check_draws(samples: int, chains: int, rerun: str) -> None:
         raise InputError(f"samples: expected at least one for each of the {chains} chains, got {samples}")
     if rerun not in RERUNS:
         raise InputError(f"rerun: expected one of {', '.join(RERUNS)}, got {rerun!r}")
+
+
+def _check_memory(samples: int, pixels: int) -> None:
+    """Refuse more draws than half of this machine's memory holds, before hours go into them."""
+    if not hasattr(os, "sysconf"):
+        return
+    most = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2 // (BYTES * pixels)
+    if samples > most:
+        raise InputError(f"samples: expected at most {most} draws of {pixels} pixels in this memory, got {samples}")

@@ -8,8 +8,10 @@ Two moves leave the target of `target.py` invariant and take turns:
 - *Walk*: a Hamiltonian trajectory (`hmc.py`) now and then, so that no chain stays where q undervalues the posterior.
 
 Before they begin, the proposal of each star is made as good as it needs to be (`adapt.py`). A warm-up, whose draws are thrown
-away, settles the step sizes. That jumps do most of the work was chosen by measurement: a trajectory costs as much as some
-thirty jumps, and kernels of the latent prior keep its steps short (docs/benchmarks.md).
+away, settles the step sizes. Chains that do not agree, or whose draws are worth too little (`settled`), are run again: with a
+proposal that has parts where the chains were held up, and with more jumps between two draws. That jumps do most of the work
+was chosen by measurement: a trajectory costs as much as some thirty jumps, and kernels of the latent prior keep its steps
+short (docs/benchmarks.md).
 
 References:
     Tierney (1994), Ann. Statist. 22, 1701 (independence chains, cycles of kernels); Neal (2011), arXiv:1206.1901.
@@ -18,11 +20,13 @@ References:
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from ..io.inference_data import convergence
 from ..model.joint import SpectrumModel
-from .adapt import adapt
+from .adapt import PLACES, Adapted, adapt, improve
 from .draws import Draws, with_classes
 from .hmc import DualAveraging, hmc_move, whitening
 from .located import Located
@@ -30,7 +34,10 @@ from .proposal import Proposal
 from .seeds import random_of
 from .target import Target, alike
 
-__all__ = ["Schedule", "sample_ensemble"]
+__all__ = ["Schedule", "sample_ensemble", "settled"]
+
+BLOCK = 256  # iterations, of all chains of a star, whose proposals are drawn together: bounds the memory
+R_HAT, WORTH = 0.01, 400.0  # above one at most, and effective draws at least: Vehtari et al. (2021)
 
 
 @dataclass(frozen=True)
@@ -39,19 +46,25 @@ class Schedule:
 
     Arguments:
         warmup: Iterations that adapt and are thrown away.
-        jumps: Jumps of an iteration, of stars whose proposal is good, and of others.
-        good: Effective share of a proposal's draws from which on it is good.
+        jumps: Jumps of an iteration, by the effective share of the proposal's draws: at least that of `good`, or less.
+        good: Those shares.
+        again: How many times as many jumps each next attempt has, of chains that have not settled.
         often: Iterations between walks in the warm-up.
         rare: Iterations between walks thereafter.
         leaps: Leapfrog steps of a walk at most.
     """
 
-    warmup: int = 60
-    jumps: tuple[int, int] = (2, 8)
-    good: float = 0.3
+    warmup: int = 40
+    jumps: tuple[int, ...] = (2, 3, 6)
+    good: tuple[float, ...] = (0.75, 0.5)
+    again: tuple[int, ...] = (2, 4)
     often: int = 4
-    rare: int = 20
+    rare: int = 40
     leaps: int = 4
+
+    def jumps_at(self, efficiency: float) -> int:
+        """Jumps of an iteration with such a proposal."""
+        return self.jumps[sum(efficiency < share for share in self.good)]
 
 
 def sample_ensemble(
@@ -73,14 +86,58 @@ def sample_ensemble(
         seed: Seed of the draws; a star's do not depend on the others.
         schedule: How long chains run, how often they jump and walk.
     """
-    schedule, each = schedule or Schedule(), -(-samples // chains)
+    schedule, shape = schedule or Schedule(), (chains, -(-samples // chains))
     random = [random_of(star, seed) for star in stars]
     adapted = [adapt(model, star, r) for star, r in zip(stars, random, strict=True)]
-    jumps = [schedule.jumps[one.efficiency < schedule.good] for one in adapted]
-    out: dict[int, Draws] = {}
+    runs = _sample(model, stars, adapted, random, shape, schedule, 1)
+    for effort in schedule.again:
+        poor = [i for i, run in enumerate(runs) if not settled(run.draws.theta)]
+        some, own = [stars[i] for i in poor], [random[i] for i in poor]
+        better = [
+            improve(model, star, adapted[i].proposal, runs[i].missed, r)
+            for i, star, r in zip(poor, some, own, strict=True)
+        ]
+        for i, one, run in zip(poor, better, _sample(model, some, better, own, shape, schedule, effort), strict=True):
+            adapted[i], runs[i] = one, run
+    return [run.draws for run in runs]
+
+
+def settled(theta: Tensor) -> bool:
+    r"""Whether chains (C, S, n) agree and are worth enough, in every parameter that moves.
+
+    R-hat of independent draws scatters too, by about the inverse of their number: of few more is allowed. So few that there is
+    nothing to tell count as settled.
+    """
+    count = theta.shape[0] * theta.shape[1]
+    found = convergence(theta[..., theta.flatten(0, 1).std(0) > 0].cpu().numpy())
+    apart = found.r_hat > 1 + max(R_HAT, 20 / count)
+    poor = np.minimum(found.ess_bulk, found.ess_tail) < min(WORTH, count / 4)
+    return not (apart | poor).any()
+
+
+@dataclass(frozen=True, eq=False)
+class _Sampled:
+    """Draws of a star, and the states (J, n) of its chains that the proposal undervalues most."""
+
+    draws: Draws
+    missed: Tensor
+
+
+def _sample(
+    model: SpectrumModel,
+    stars: Sequence[Located],
+    adapted: Sequence[Adapted],
+    random: Sequence[torch.Generator],
+    shape: tuple[int, int],
+    schedule: Schedule,
+    effort: int,
+) -> list[_Sampled]:
+    """One run of the chains of every star."""
+    jumps = [effort * schedule.jumps_at(one.efficiency) for one in adapted]
+    out: dict[int, _Sampled] = {}
     for group in alike(stars, jumps):
         rows = [(stars[i], adapted[i].proposal, random[i]) for i in group]
-        run = _Run(Target(model, [star for star, _, _ in rows]), rows, chains, each, schedule, jumps[group[0]])
+        run = _Run(Target(model, [star for star, _, _ in rows]), rows, shape, schedule, jumps[group[0]])
         out |= dict(zip(group, run.sample(), strict=True))
     return [out[i] for i in range(len(stars))]
 
@@ -104,33 +161,39 @@ class _Run:
         self,
         target: Target,
         rows: Sequence[tuple[Located, Proposal, torch.Generator]],
-        chains: int,
-        each: int,
+        shape: tuple[int, int],
         schedule: Schedule,
         jumps: int,
     ) -> None:
-        self.target, self.schedule, self.chains, self.each, self.jumps = target, schedule, chains, each, jumps
+        self.target, self.schedule, self.jumps = target, schedule, jumps
+        self.chains, self.each = shape
+        self.block = max(1, BLOCK // self.chains)
         stars, self.proposals, self.random = (list(column) for column in zip(*rows, strict=True))
         self.white = whitening(stars)
         self.step = DualAveraging(torch.full((len(stars),), 0.7, dtype=torch.double, device=self.white.centre.device))
 
-    def sample(self) -> list[Draws]:
+    def sample(self) -> list[_Sampled]:
         """Run the warm-up, then the chains."""
-        jumps, kept = self._propose(), []
-        self.theta, self.share = jumps.theta[:, 0, 0].clone(), jumps.share[:, 0, 0].clone()
-        self.log_prob, self.log_q = jumps.log_prob[:, 0, 0].clone(), jumps.log_q[:, 0, 0].clone()
-        self.energy = torch.full_like(self.log_prob, torch.nan)
-        for t in range(self.schedule.warmup + self.each):
+        total, kept = self.schedule.warmup + self.each, []
+        for t in range(total):
+            if t % self.block == 0:
+                jumps = self._propose(min(self.block, total - t))
+            if t == 0:
+                self.theta, self.share = jumps.theta[:, 0, 0].clone(), jumps.share[:, 0, 0].clone()
+                self.log_prob, self.log_q = jumps.log_prob[:, 0, 0].clone(), jumps.log_q[:, 0, 0].clone()
+                self.energy = torch.full_like(self.log_prob, torch.nan)
             diverged, accepted = self._iterate(t, jumps)
             if t >= self.schedule.warmup:
-                kept.append((self.theta, self.share, self.log_prob, accepted, self.energy, diverged))
-        theta, share, *stats = (torch.stack(parts, 2) for parts in zip(*kept, strict=True))
+                state = (self.theta, self.share, self.log_prob - self.log_q, self.log_prob)
+                kept.append((*state, accepted, self.energy, diverged))
+        theta, share, weight, *stats = (torch.stack(parts, 2) for parts in zip(*kept, strict=True))
         names = ("lp", "acceptance_rate", "energy", "diverging")
-        return self._finish(theta, share, dict(zip(names, stats, strict=True)))
+        draws = self._finish(theta, share, dict(zip(names, stats, strict=True)))
+        return [_Sampled(one, _heaviest(*state)) for one, *state in zip(draws, theta, weight, strict=True)]
 
-    def _propose(self) -> _Jumps:
-        """All jumps of all chains, with their densities."""
-        shape = (self.schedule.warmup + self.each, self.jumps, self.chains)
+    def _propose(self, iterations: int) -> _Jumps:
+        """All jumps of all chains in some iterations, with their densities."""
+        shape = (iterations, self.jumps, self.chains)
         count = shape[0] * shape[1] * shape[2]
         theta = torch.stack([q.sample(count, random)[0] for q, random in zip(self.proposals, self.random, strict=True)])
         log_q = torch.stack([q.log_prob(own) for q, own in zip(self.proposals, theta, strict=True)])
@@ -149,11 +212,12 @@ class _Run:
 
     def _jump(self, jumps: _Jumps, t: int, j: int) -> Tensor:
         """Propose to leave for a place of the closed form; whether the chains did, (B, C)."""
-        there, there_q = jumps.log_prob[:, t, j], jumps.log_q[:, t, j]
+        row = t % self.block
+        there, there_q = jumps.log_prob[:, row, j], jumps.log_q[:, row, j]
         gain = (there - there_q) - (self.log_prob - self.log_q)
         taken = self._uniform().log() < gain
-        self.theta = torch.where(taken.unsqueeze(-1), jumps.theta[:, t, j], self.theta)
-        self.share = torch.where(taken.unsqueeze(-1), jumps.share[:, t, j], self.share)
+        self.theta = torch.where(taken.unsqueeze(-1), jumps.theta[:, row, j], self.theta)
+        self.share = torch.where(taken.unsqueeze(-1), jumps.share[:, row, j], self.share)
         self.log_prob = torch.where(taken, there, self.log_prob)
         self.log_q = torch.where(taken, there_q, self.log_q)
         return taken.double()
@@ -186,3 +250,9 @@ class _Run:
             known = share[b, ..., : self.target.counts[b]].flatten(0, 1)
             draws.append(with_classes(self.target, b, theta[b], own, random, known))
         return draws
+
+
+def _heaviest(theta: Tensor, weight: Tensor) -> Tensor:
+    """The states (J, n) of chains (C, S, n) that weigh most, each once."""
+    _, first = np.unique(weight.flatten().cpu().numpy(), return_index=True)  # sorted: the heaviest last
+    return theta.flatten(0, 1)[torch.from_numpy(first[-PLACES:]).to(theta.device)]

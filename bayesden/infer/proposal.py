@@ -9,11 +9,12 @@ whitened nuisances its direction is a unit vector h, and the widened covariance 
 """
 
 import math
+from copy import copy
 
 import torch
 from torch import Tensor
 
-from .mixture import Normal
+from .mixture import Kernels, Normal
 
 __all__ = ["Proposal"]
 
@@ -41,6 +42,15 @@ class Proposal:
     def size(self) -> int:
         """Parameters n."""
         return self.kernels.origin.shape[1]
+
+    def joined(self, other: "Proposal", share: float) -> "Proposal":
+        """The mixture with another proposal, of the same defence, that has a share of the draws."""
+        both = copy(self)
+        both.kernels, both.labels = Kernels.join([self.kernels, other.kernels]), torch.cat([self.labels, other.labels])
+        both.log_share = torch.cat([self.log_share + math.log1p(-share), other.log_share + math.log(share)])
+        if self.direction is not None:
+            both.direction = torch.cat([self.direction, other.direction])
+        return both
 
     def sample(self, count: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
         """Parameters (S, n) and class labels (S,).

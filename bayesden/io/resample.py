@@ -121,7 +121,7 @@ def resample(observation: Observation, grid: Grid) -> Observation:
         An observation on `grid`. A new pixel carries the arm bits of every native pixel that it was made from.
 
     Raises:
-        InputError: if the wavelengths do not overlap, or no new pixel is covered by good native pixels.
+        InputError: if the wavelengths do not overlap.
 
     Example:
         >>> obs = Observation(wavelength=[1, 2, 3, 4], flux=[1.0, 3.0, 5.0, 7.0], ivar=[1.0, 1.0, 1.0, 1.0])

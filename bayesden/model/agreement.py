@@ -32,11 +32,13 @@ WORST = 1e12  # square of a relative error, or of a departure, that still counts
 def rough_scale(flux: NDArray, ivar: NDArray, trust: NDArray) -> float:
     """A rough mean |flux| of exposures (E, D) that are trusted so far (E,).
 
-    The mean over up to 32 blocks of their medians, so that no single outlier moves it.
+    The mean over up to 32 blocks of their medians, so that no single outlier moves it; 1 without a pixel.
     """
     weight = trust[:, None] * ivar
     total = weight.sum(0)
     good = total > 0
+    if not good.any():
+        return 1.0
     mean = (weight * flux).sum(0)[good] / total[good]
     blocks = [np.median(block) for block in np.array_split(mean, np.clip(good.sum() // 16, 1, 32))]
     noise = 1 / np.sqrt(total.sum())  # of the weighted mean: a floor for spectra that are all noise
