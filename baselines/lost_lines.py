@@ -64,11 +64,12 @@ def kept(with_line: NDArray, without: NDArray, line: NDArray) -> NDArray:
     return ((with_line - without) * line).sum(-1) / np.square(line).sum(-1)
 
 
-def paper_lines(wavelength: NDArray, clean: NDArray) -> dict[str, NDArray]:
-    """The lines of figure 10 for noiseless spectra (N, D): what is added, negative, by name."""
+def paper_lines(wavelength: NDArray, clean: NDArray, redshift: NDArray) -> dict[str, NDArray]:
+    """The lines of figure 10, moved with the stars, for noiseless spectra (N, D): what is added, negative, by name."""
     found = {}
     for name, (centre, depth) in LINES_A.items():
-        found[name] = -depth * voigt(wavelength, centre, FWHM_KMS) * clean
+        profile = [voigt(wavelength, centre * (1 + z), FWHM_KMS) for z in redshift]
+        found[name] = -depth * np.array(profile) * clean
     return found
 
 
@@ -87,7 +88,8 @@ def _simulated(table: Mapping[str, Method], simulation: Simulation, out: Path) -
     bright = np.flatnonzero(simulation.parameters["snr"] > SNR)
     observed = [observations(simulation)[i] for i in bright]
     truth, wavelength = simulation.clean.double().numpy()[bright], simulation.wavelength.numpy()
-    lines, rows, flagged, shown = paper_lines(wavelength, truth), [], [], {}
+    redshift = simulation.parameters["redshift"][bright]
+    lines, rows, flagged, shown = paper_lines(wavelength, truth, redshift), [], [], {}
     for name, method in table.items():
         plain, _ = method(observed)
         for line, added in lines.items():
@@ -96,7 +98,8 @@ def _simulated(table: Mapping[str, Method], simulation: Simulation, out: Path) -
             rows += [Kept(name, line, o.name, k) for o, k in zip(observed, kept(flux, plain, added), strict=True)]
             shown.setdefault(line, {})[name] = flux
             if name.startswith("bayesden"):
-                injected = [Injection(LINES_A[line][0], FWHM_KMS, "absorption", SNR)] * len(observed)
+                places = LINES_A[line][0] * (1 + redshift)
+                injected = [Injection(place, FWHM_KMS, "absorption", SNR) for place in places]
                 flagged.append(_flagged(posteriors, injected, f"{name}, {line}"))
     star = int(np.abs(simulation.parameters["teff_K"][bright] - GIANT_K).argmin())
     for line, added in lines.items():

@@ -20,7 +20,7 @@ def gap_loss(rows: Sequence[Row], path: Path) -> None:
     whole = {(r.snr, r.exposures) for r in rows if r.width}
     rows = [r for r in rows if (r.snr, r.exposures) in whole and r.method != "coadd"]
     figure = Figure(figsize=(13, 4.4), layout="constrained")
-    axes = figure.subplots(1, len(GAPS), sharey=True)
+    axes = figure.subplots(1, len(GAPS), sharex=True, sharey=True)
     styles = style_of(dict.fromkeys(r.method for r in rows))
     for axis, gap in zip(axes, GAPS, strict=True):
         for method, style in styles.items():
@@ -35,5 +35,6 @@ def gap_loss(rows: Sequence[Row], path: Path) -> None:
         axis.set(title=f"missing: {gap} end" if gap != "middle" else "missing: middle", xlabel="missing pixels of 2048")
         axis.grid(alpha=0.25)
     axes[0].set_ylabel("reconstruction loss (median, quartiles)")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right", frameon=False)
+    fullest = max(axes, key=lambda axis: len(axis.lines))
+    figure.legend(*fullest.get_legend_handles_labels(), loc="outside right", frameon=False)
     figure.savefig(path, dpi=100)

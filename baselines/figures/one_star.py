@@ -65,13 +65,16 @@ def one_star(
             top.plot(x, shown[name][where], label=words.format(_divergence(truth, shown[name])), **style)
             error = error if where is near else np.convolve(error, kernel, "same")
             bottom.semilogy(x, np.maximum(error[where], 1e-5), **style)
+            if where is near:
+                absolute = np.abs(shown[name] - truth)[near]
+                bottom.semilogy(x, np.maximum(absolute, 1e-5), **{**style, "lw": 0.6, "ls": ":"})
         bottom.set(xlabel="vacuum wavelength, Å", ylim=(1e-4, 1.5))
         bottom.grid(alpha=0.25)
     low, high = np.quantile(truth, (0, 1))
     axes[0, 0].set(ylim=(low - 0.35 * (high - low), high + 0.35 * (high - low)), ylabel="flux")
     axes[0, 1].set(ylim=(truth[near].min() - 0.1, truth[near].max() + 0.1), title="calcium triplet")
     axes[1, 0].set_ylabel(f"|R|, running mean of {RUNNING} pixels")
-    axes[1, 1].set_ylabel("|R|")
+    axes[1, 1].set_ylabel("|R|; dotted: |E|")
     figure.suptitle(title)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     figure.savefig(path, dpi=100)
