@@ -10,6 +10,7 @@ import contextlib
 import io
 import re
 import shlex
+import shutil
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,8 +105,11 @@ def check(words: list[str]) -> None:
 
 
 @pytest.fixture
-def staged(workplace: Path, results: object, beginning: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> Path:
+def staged(
+    workplace: Path, short: Path, results: object, beginning: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> Path:
     results("out")
+    shutil.copy(short, workplace / "data" / short.name)
     bd.write_netcdf(beginning.post, workplace / "out" / "example-spec.nc")
     save_part("noise", beginning.model.noise, workplace / "noise.safetensors")
     monkeypatch.setenv("MPLBACKEND", "agg")
