@@ -3,7 +3,16 @@
 Each message is one line that names the file (where there is one), what was expected, and what came.
 """
 
-__all__ = ["BayesdenError", "DiskFullError", "FetchError", "InputError", "ModelError", "OutputError", "describe"]
+__all__ = [
+    "BayesdenError",
+    "DiskFullError",
+    "FetchError",
+    "InputError",
+    "ModelError",
+    "NumericalError",
+    "OutputError",
+    "describe",
+]
 
 
 class BayesdenError(ValueError):
@@ -20,6 +29,10 @@ class FetchError(BayesdenError):
 
 class ModelError(BayesdenError):
     """A model file that cannot be used: truncated, of another version, or with a wrong checksum."""
+
+
+class NumericalError(BayesdenError):
+    """A fit whose arithmetic came to something that is no number."""
 
 
 class OutputError(BayesdenError):

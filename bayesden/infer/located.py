@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..model.data import Data
 from ..model.joint import Parameters, SpectrumModel
+from .finite import check_finite
 from .mixture import Normal, integrate
 from .modes import Settings, best_of, class_evidence, distinct, find_modes
 from .newton import Fit
@@ -81,11 +82,15 @@ def locate(model: SpectrumModel, data: Data, *, seed: int = 0, settings: Setting
         data: B spectra.
         seed: Seed of the starts.
         settings: Choices of the search.
+
+    Raises:
+        NumericalError: if something in it is no number.
     """
     fit, spectrum, coarse = find_modes(model, data, settings, seed)
     rows = distinct(model, fit, spectrum)
     owner = spectrum[rows]
     normals = integrate(model, data.take(owner), fit.at.take(rows))
+    check_finite("the posterior about the modes", normals.covariance, normals.log_evidence)
     evidence = class_evidence(coarse, normals, owner)
     best = best_of(fit, spectrum)
     return [

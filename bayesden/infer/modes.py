@@ -23,6 +23,7 @@ from ..model.data import Data
 from ..model.joint import Parameters, SpectrumModel
 from ..model.kernel_prior import KDEPrior, gaussian_prior
 from ..model.latent_prior import LatentPrior
+from .finite import check_finite
 from .mixture import Normal
 from .newton import Fit, Newton
 from .rest_search import among_kernels, net_of, search
@@ -135,6 +136,9 @@ def find_modes(
     Returns:
         The refined modes; the spectrum of each, shape :math:`(M,)`; and the coarse log evidence of all classes, up to a
         constant, shape :math:`(B, K)`.
+
+    Raises:
+        NumericalError: if the density is no number at a mode.
     """
     settings = settings or Settings()
     soft = _soften(data, 0.02)
@@ -143,6 +147,7 @@ def find_modes(
     chosen = data.take(spectrum)
     newton = Newton(model, iterations=settings.iterations, tolerance=settings.tolerance)
     fit = newton.maximise(chosen, _with_calibration(model, chosen, at))
+    check_finite("the density at its modes", fit.objective)
     return fit, spectrum, evidence
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from ..model.data import Data
 from ..model.joint import Parameters, SpectrumModel
 from .banded import banded_information, lower, upper
+from .finite import check_finite
 
 __all__ = ["Expansion", "Fit", "Newton", "exposure_tangents", "flatten", "unflatten"]
 
@@ -107,8 +108,12 @@ class Newton:
         Arguments:
             data: B rows; a spectrum may stand in several.
             start: B starts; the label stays as it is.
+
+        Raises:
+            NumericalError: if a start is no number.
         """
         theta = flatten(start)
+        check_finite("the starts of a climb", theta)
         here = self.expand(data, start)
         step = _solve(here)
         length = torch.ones_like(here.objective)

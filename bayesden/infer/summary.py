@@ -19,6 +19,7 @@ from ..model.joint import SpectrumModel
 from ..posterior import Posterior
 from ..spectrum import Observation
 from .draws import Flux, compress
+from .finite import check_finite
 from .located import Located
 from .missing import what_is_missing
 from .mixture import Normal
@@ -81,9 +82,13 @@ def summarise(
         star: What is known of it in closed form.
         method: The engine's name.
         flux: What is known of the flux from draws; by default from the closed form.
+
+    Raises:
+        NumericalError: if the flux or its error is no number somewhere.
     """
     data, fit, at, scale = star.data, star.fit, star.fit.at, float(star.data.scale[0])
     flux = mixed_flux(model, star.normals) if flux is None else flux
+    check_finite("the flux", flux.mean, flux.sigma)
     likeliest = star.normals.take(star.normals.log_evidence.argmax().reshape(1))
     mean, _ = model.exposed(data, at, model.star(at))
     local = model.noise.linearize(data.flux - mean, data.ivar, data.mask, data.context)
