@@ -111,9 +111,10 @@ def simulate(model: SpectrumModel, template: Data, count: int, *, seed: int = 0)
 def _draw(
     model: SpectrumModel, template: Data, count: int, rng: np.random.Generator, random: torch.Generator
 ) -> Parameters:
-    """Parameters from their priors."""
+    """Parameters from their priors; of each class as many as its prior says, by one star at most more or less."""
     chance = model.class_prior.log_prob.exp().double().cpu()
-    label = torch.multinomial(chance, count, replacement=True, generator=random).to(model.device)
+    even = (torch.arange(count) + torch.rand(1, generator=random, dtype=torch.double)) / count
+    label = torch.searchsorted(chance.cumsum(0), even).clamp_max(len(chance) - 1).to(model.device)
     z = model.latent_prior.sample(label, random).to(model.spread)
     detail, foreground = (torch.randn(count, n, generator=random).to(z) for n in (model.rank, model.foreground))
     amplitude = model.nuisance.amplitude_sd * torch.randn(count, generator=random).to(z)

@@ -123,6 +123,21 @@ def test_a_killed_run_goes_on_to_the_same_end(undisturbed, bayesden, stars, mode
     assert (tmp_path / "manifest.jsonl").read_bytes() == before
 
 
+def test_a_killed_run_of_chains_goes_on_to_the_same_draws(bayesden, stars, model_file, tmp_path):
+    """Star by star: chains that were under way when it was killed begin anew, with the same seed."""
+    files = [str(stars / f"spec-{i:02d}.fits") for i in range(3)]
+    draws = ["--mcmc", "--samples", "40", "--chains", "2"]
+    words = ["denoise", *files, "--model", str(model_file), *draws]
+    killed, whole = (tmp_path / name for name in ("killed", "whole"))
+    killed.mkdir()
+    kill_when(killed, 1, [*words, "--out", str(killed)])
+    assert 0 < len(list(killed.glob("*.fits"))) < 3
+    assert bayesden(*words, "--out", killed, "--resume").status == 0
+    assert bayesden(*words, "--out", whole).status == 0
+    assert contents(killed) == contents(whole)
+    assert sorted(path.name for path in killed.glob("*.nc")) == ["spec-00.nc", "spec-01.nc", "spec-02.nc"]
+
+
 def test_a_folder_with_results_is_touched_only_if_asked_for(bayesden, stars, model_file, tmp_path):
     words = ["denoise", stars / "spec-00.fits", "--model", model_file, "--out", tmp_path]
     assert bayesden(*words).status == 0
