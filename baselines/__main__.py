@@ -6,6 +6,8 @@ import sys
 from bayesden.errors import BayesdenError
 
 from . import compare, coverage, exposures, injection, latents, lost_lines, simulated_model, support, train
+from .galaxies import library as galaxies
+from .galaxies import model as galaxy_model
 
 COMMANDS = {
     "train": (train, "train a network that a paper describes"),
@@ -16,6 +18,8 @@ COMMANDS = {
     "lines": (lost_lines, "what becomes of lines that a denoiser does not know (figure 10 of Pál & Dobos 2024)"),
     "latents": (latents, "latents, priors and volume term by held-out likelihood"),
     "simulated-model": (simulated_model, "our model for simulated stars (test bed B3)"),
+    "galaxies": (galaxies, "galaxies to train on (test bed B4)"),
+    "galaxy-model": (galaxy_model, "our model for galaxies (test bed B4)"),
     "support": (support, "the distributions behind OUT_OF_SUPPORT"),
 }
 

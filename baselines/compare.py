@@ -10,7 +10,8 @@ of the gap, figure 6 of Kang et al. 2021). A network that was not trained with m
 
     python -m baselines compare --bed B3 --simulation train.h5 validation.h5 test.h5 --network unet.safetensors --out out/b3
 
-is test bed B3, simulated stars seen by pfs-mr: see `baselines.simulated_bed`. To choose between models, score them on other
+is test bed B3, simulated stars seen by pfs-mr: see `baselines.simulated_bed`. `--bed B4` is galaxies: see
+`baselines.galaxies.comparison`. To choose between models, score them on other
 stars and other noise than they are tested with: `--split validation --conditions choice`. `--quick` shows in half a minute,
 with stars that the shipped model makes up, that all of it runs.
 """
@@ -34,6 +35,7 @@ from bayesden.train.workflow import noise_samples
 from . import simulated_bed
 from .arguments import add_bed, add_models, add_seed
 from .conditions import CONDITIONS, Condition, Row
+from .galaxies import comparison
 from .methods import Run, methods
 from .quick import made_up_library
 from .tables import score, write_rows, write_tables
@@ -105,7 +107,8 @@ def compare(
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The command's own arguments."""
-    parser.add_argument("--bed", choices=("B1", "B3"), default="B1", help="real noise, or simulated stars of pfs-mr")
+    text = "real noise, simulated stars of pfs-mr, or galaxies"
+    parser.add_argument("--bed", choices=("B1", "B3", "B4"), default="B1", help=text)
     add_bed(parser, split="test", per_class=30, white=True, required=False)
     add_models(parser)
     text = "weights that `train` wrote; may be repeated"
@@ -116,7 +119,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--conditions", choices=tuple(CONDITIONS), default="all", help=text)
     parser.add_argument("--quick", action="store_true", help="few made-up stars: shows that it runs, and no more")
     parser.add_argument("--out", default="out/b1", help="folder for the tables and the figure")
-    parser.add_argument("--csv", help="file for the tidy table; OUT/b1.csv or OUT/b3.csv by default")
+    parser.add_argument("--csv", help="file for the tidy table; OUT/b1.csv, b3.csv or b4.csv by default")
     add_seed(parser)
 
 
@@ -126,6 +129,9 @@ def run(arguments: object) -> None:
     out.mkdir(parents=True, exist_ok=True)
     if arguments.bed == "B3":
         simulated_bed.run(arguments, out)
+        return
+    if arguments.bed == "B4":
+        comparison.run(arguments, out)
         return
     if not arguments.library and not arguments.quick:
         raise InputError("compare: expected --library or --quick, got neither")
