@@ -61,7 +61,7 @@ class GalaxyBatches:
             yield self._pair(self.held[part], part, "validation")
 
     def _pair(self, clean: Tensor, row: Tensor, stream: str) -> tuple[Tensor, Tensor]:
-        random, wavelength = Random(self.seed), torch.from_numpy(self.grid.wavelength)
+        random, wavelength = Random(self.seed), torch.tensor(self.grid.wavelength)
         low, high = SNR_WINDOW_A
         level = clean[:, (wavelength >= low) & (wavelength <= high)].mean(1, keepdim=True)
         snr = SNR[0] + (SNR[1] - SNR[0]) * random.uniform(f"{stream}/snr", row, 1)
