@@ -28,7 +28,9 @@ def test_importance_sampling_is_the_closed_form_where_there_is_one(gaussian):
 
 
 def test_the_amplitude_does_not_matter(gaussian):
-    flux = np.random.default_rng(3).standard_normal((1, 40)) * gaussian.curve + 2000 * gaussian.basis[:1] * gaussian.curve
+    flux = (
+        np.random.default_rng(3).standard_normal((1, 40)) * gaussian.curve + 2000 * gaussian.basis[:1] * gaussian.curve
+    )
     one, ten = (posterior_means(gaussian, a * flux, np.array([float(a)])) for a in (1, 10))
     np.testing.assert_allclose(one.quantities, ten.quantities, atol=1e-3)
     np.testing.assert_allclose(10 * one.flux, ten.flux, rtol=1e-4, atol=0.1)  # single precision
