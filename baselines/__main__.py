@@ -18,10 +18,12 @@ from . import (
     support,
     train,
 )
+from .galaxies import library as galaxies
+from .galaxies import model as galaxy_model
 
 COMMANDS = {
     "train": (train, "train a network that a paper describes"),
-    "compare": (compare, "every method on the same spectra, real noise or simulated (test beds B1, B3, B5)"),
+    "compare": (compare, "every method on the same spectra, real noise or simulated (test beds B1, B3, B4, B5)"),
     "coverage": (coverage, "how often the truth is inside the intervals of our engines (test bed B1)"),
     "efficiency": (efficiency, "the Cramér-Rao bound over what is achieved"),
     "exposures": (exposures, "real stars' exposures predict each other (test bed B2)"),
@@ -30,6 +32,8 @@ COMMANDS = {
     "null-test": (null_test, "does denoising help to measure a star? (Gebran et al. 2025)"),
     "latents": (latents, "latents, priors and volume term by held-out likelihood"),
     "simulated-model": (simulated_model, "our model for simulated stars (test bed B3)"),
+    "galaxies": (galaxies, "galaxies to train on (test bed B4)"),
+    "galaxy-model": (galaxy_model, "our model for galaxies (test bed B4)"),
     "support": (support, "the distributions behind OUT_OF_SUPPORT"),
 }
 

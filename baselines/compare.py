@@ -12,7 +12,8 @@ not trained with missing flux sits out where there is a gap.
 
     python -m baselines compare --bed B3 --simulation train.h5 validation.h5 test.h5 --network unet.safetensors --out out/b3
 
-is test bed B3, simulated stars seen by pfs-mr: see `baselines.simulated_bed`. `--bed B5` is about lines that no training set
+is test bed B3, simulated stars seen by pfs-mr: see `baselines.simulated_bed`. `--bed B4` is galaxies: see
+`baselines.galaxies.comparison`. `--bed B5` is about lines that no training set
 has, in the stars of B3 if `--simulation` is given and in those of B1 if not: see `python -m baselines lines --help`.
 
 To choose between models, score them on other stars and other noise than they are tested with: `--split validation
@@ -44,6 +45,7 @@ from .figures.class_losses import class_losses
 from .figures.examples import Example, examples
 from .figures.gap_loss import gap_loss
 from .figures.snr_losses import snr_losses
+from .galaxies import comparison
 from .line_widths import SDSS_LINES, Width, measure_widths, write_widths
 from .methods import Method, methods, moments
 from .quick import made_up_library
@@ -144,8 +146,8 @@ def compare(
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The command's own arguments."""
-    text = "B1: real noise; B3: simulated stars of pfs-mr; B5: lines that no training set has"
-    parser.add_argument("--bed", choices=("B1", "B3", "B5"), default="B1", help=text)
+    text = "B1: real noise; B3: simulated stars of pfs-mr; B4: galaxies; B5: lines that no training set has"
+    parser.add_argument("--bed", choices=("B1", "B3", "B4", "B5"), default="B1", help=text)
     add_bed(parser, split="test", per_class=30, white=True, required=False)
     add_models(parser)
     text = "weights that `train` wrote; may be repeated"
@@ -156,7 +158,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--conditions", choices=tuple(CONDITIONS), default="all", help=text)
     parser.add_argument("--quick", action="store_true", help="few made-up stars: shows that it runs, and no more")
     parser.add_argument("--out", default="out/b1", help="folder for the tables and the figure")
-    parser.add_argument("--csv", help="file for the tidy table; OUT/b1.csv or OUT/b3.csv by default")
+    parser.add_argument("--csv", help="file for the tidy table; OUT/b1.csv, b3.csv or b4.csv by default")
     add_seed(parser)
 
 
@@ -186,6 +188,8 @@ def run(arguments: object) -> None:
     out.mkdir(parents=True, exist_ok=True)
     if arguments.bed == "B3":
         return simulated_bed.run(arguments, out)
+    if arguments.bed == "B4":
+        return comparison.run(arguments, out)
     if arguments.bed == "B5":
         arguments.bed = "B3" if arguments.simulation else "B1"
         return lost_lines.run(arguments)

@@ -23,6 +23,7 @@ from bayesden.train.workflow import noise_samples
 
 from .arguments import add_seed
 from .batches import Batches, LibraryBatches, SimulatedBatches
+from .galaxies.batches import GalaxyBatches
 from .networks import NETWORKS, build_network, recipe_of
 from .recipe import Recipe
 from .weights import Weights, checkpoint_path, save_weights
@@ -57,6 +58,8 @@ def _batches(arguments: Namespace, recipe: Recipe, device: str) -> Batches:
         raise InputError("train: expected --library or --simulation, got both")
     if arguments.library:
         library = load_library(arguments.library)
+        if "galaxies" in library.recipe:
+            return GalaxyBatches.of(library, spectra=recipe.spectra, seed=arguments.seed, device=device)
         noise = noise_samples(arguments.noise, library.grid) if arguments.noise else None
         options = {"missing": arguments.missing, "spectra": recipe.spectra, "seed": arguments.seed}
         return LibraryBatches.of(library, noise, bounded=NETWORKS[arguments.network].bounded, device=device, **options)

@@ -33,6 +33,7 @@ EXTRAS = {  # what each adds
     "dask": "--scheduler: runs on a cluster",
     "fetch": "queries of SDSS's catalogue",
     "baselines": "other denoisers: python -m baselines, from a checkout",
+    "galaxy": "galaxies of test bed B4; ppxf's licence allows non-commercial use only",
 }
 PYTHONS = ((3, 11), (3, 14))  # the first that works, the first that does not
 STAR = "G"  # class of the star of the self-test

@@ -81,7 +81,7 @@ def test_importers_are_found() -> None:
     assert "model/joint.py" in importers("pyro")
 
 
-MEASURED = ("baselines", "benchmarks", "calibration", "claims", "quality")
+MEASURED = ("baselines", "benchmarks", "calibration", "claims", "galaxies", "quality")
 COMMAND = re.compile(
     r"make (bench|statistical|test|demo)|bayesden [a-z-]+ |python -m baselines|The two commands at the top"
 )

@@ -1,0 +1,218 @@
+r"""Test bed B4: galaxies with noise, denoised, and their ages and metallicities by pPXF.
+
+    python -m baselines compare --bed B4 --library galaxies.npz --model galaxies.safetensors --network eut.safetensors \
+        --per-class 1000 --out out/b4
+
+Every method sees the same galaxies, drawn anew from the trained prior `smooth` and from the shifted ones, and the same noise;
+the same fit takes ages and metallicities from what it gives. Rows that are in the tidy table already are kept, so that an
+interrupted comparison goes on. Of our model the posterior mean is scored, and `draws`: the mean of the ages of several
+draws. `bound` is the posterior mean under the very prior that the galaxies are drawn from.
+"""
+
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bayesden.errors import InputError, ModelError
+from bayesden.model.checkpoint import load_model
+from bayesden.spectrum import Observation
+from bayesden.train.library import Library
+
+from ..network_denoiser import NetworkDenoiser
+from ..weights import load_weights
+from ..wiener import Wiener
+from .bed import Bed, Galaxies
+from .bound import PriorDraws, draw_prior, posterior_means
+from .library import load_galaxies
+from .measures import pearson, reduction, window_reductions
+from .ours import posterior_flux
+from .populations import Populations
+from .rows import Row, read_rows, write_rows
+from .tables import write_tables
+from .templates import read_emiles
+
+__all__ = ["CONDITIONS", "Condition", "Denoised", "compare", "methods", "run"]
+
+DRAWS = 3  # of our posterior, each fitted
+PRIOR_DRAWS = 200_000  # that the bound is made of
+TESTED_SEED = 1_000_000  # added to the seed, so that no galaxy is one of the training set
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Where galaxies come from, their S/N, how many there are, whether populations are fitted, and to draws of how many."""
+
+    prior: str
+    snr: float
+    count: int
+    fitted: bool = True
+    drawn: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.prior}, S/N {self.snr:g}"
+
+
+CONDITIONS = (
+    Condition("smooth", 5.0, 1000, drawn=200),
+    Condition("smooth", 10.0, 300),
+    Condition("smooth", 20.0, 300, fitted=False),
+    Condition("burst", 5.0, 300),
+    Condition("burst_old", 5.0, 300),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Denoised:
+    """What a method gives of N spectra: flux (N, D), and draws (N, S, D) if it has some."""
+
+    flux: NDArray
+    draws: NDArray | None = None
+
+
+Run = Callable[[Sequence[Observation]], Denoised]
+
+
+def _noisy(observations: Sequence[Observation]) -> Denoised:
+    return Denoised(np.array([o.flux[0] for o in observations]))
+
+
+def methods(library: Library, models: Sequence[str] = (), networks: Sequence[str] = ()) -> dict[str, Run]:
+    """The denoisers by name.
+
+    Raises:
+        ModelError: if a model or network is not one for a library's pixels.
+    """
+    table: dict[str, Run] = {"noisy": _noisy}
+    train, held = (library.subset(split).flux.astype(float) for split in ("train", "validation"))
+    wiener = Wiener.fit(train, library.grid, validation=held)
+    table["wiener"] = lambda observations: Denoised(np.array([p.flux for p in wiener.denoise(observations)]))
+    for path in networks:
+        weights = load_weights(Path(path))
+        _check(path, weights.grid == library.grid)
+        network = NetworkDenoiser(weights)
+        table[weights.name] = lambda seen, network=network: Denoised(np.array([p.flux for p in network.denoise(seen)]))
+    for path in models:
+        model = load_model(path)
+        _check(path, model.grid == library.grid)
+
+        def ours(observations: Sequence[Observation], model: object = model) -> Denoised:
+            flux, _, draws = posterior_flux(model, observations, DRAWS)
+            return Denoised(flux, draws)
+
+        table["bayesden"] = ours
+    return table
+
+
+def _check(path: str, fits: bool) -> None:
+    if not fits:
+        raise ModelError(f"{path}: expected one for the pixels of the library of galaxies, got one for another grid")
+
+
+@dataclass(frozen=True, eq=False)
+class _Bench:
+    """One condition: galaxies, their true populations, and what was seen of them."""
+
+    condition: Condition
+    fits: Populations
+    galaxies: Galaxies
+    observations: list[Observation]
+
+    @classmethod
+    def of(cls, fits: Populations, condition: Condition, seed: int) -> "_Bench":
+        galaxies = fits.bed.draw(condition.prior, condition.count, seed=TESTED_SEED + seed)
+        return cls(condition, fits, galaxies, fits.bed.observe(galaxies, condition.snr, seed=seed))
+
+    def ages(self, flux: NDArray) -> NDArray:
+        """Log age and [M/H] of the first n galaxies' spectra (n, D), (n, 2); NaN where the condition has no fits."""
+        if not self.condition.fitted:
+            return np.full((len(flux), 2), np.nan)
+        return self.fits.fit(flux, np.array([o.ivar[0] for o in self.observations[: len(flux)]]) ** -0.5)
+
+    def rows(self, method: str, flux: NDArray | None, ages: NDArray) -> Iterator[Row]:
+        """The rows of one method for the first n galaxies; without a flux what is measured of the spectra is NaN."""
+        truth, wavelength = self.galaxies.flux[: len(ages)], self.fits.bed.grid.wavelength
+        noisy = _noisy(self.observations[: len(ages)]).flux
+        if flux is None:
+            measures = [np.full(len(truth), np.nan)] * 8
+        else:
+            windows = window_reductions(flux, truth, noisy, wavelength).values()
+            measures = [reduction(flux, truth, noisy), pearson(flux, truth), *windows]
+        columns = np.stack([*measures, *ages.T, *self.fits.means(self.galaxies.weight[: len(ages)]).T], 1).tolist()
+        for i, column in enumerate(columns):
+            yield Row(method, self.condition.prior, self.condition.snr, i, *column)
+
+
+def _bound(bench: _Bench, draws: PriorDraws, report: Callable[[str], None]) -> list[Row]:
+    scale = np.array([o.ivar[0, -1] for o in bench.observations]) ** -0.5 / draws.curve[-1]
+    found = posterior_means(draws, _noisy(bench.observations).flux, scale)
+    report(f"{bench.condition}: bound: {np.median(found.effective):.0f} effective draws (median)")
+    return list(bench.rows("bound", found.flux, found.quantities))
+
+
+def _denoise(bench: _Bench, name: str, method: Run) -> list[Row]:
+    found = method(bench.observations)
+    rows = list(bench.rows(name, found.flux, bench.ages(found.flux)))
+    if found.draws is not None and bench.condition.drawn:
+        some = found.draws[: bench.condition.drawn].swapaxes(0, 1)
+        ages = np.mean([bench.ages(flux) for flux in some], 0)
+        rows += bench.rows(f"{name} draws", None, ages)
+    return rows
+
+
+def compare(
+    bed: Bed,
+    table: Mapping[str, Run],
+    *,
+    conditions: Sequence[Condition] = CONDITIONS,
+    seed: int = 0,
+    done: Sequence[Row] = (),
+    save: Callable[[list[Row]], None] = lambda rows: None,
+    report: Callable[[str], None] = print,
+) -> list[Row]:
+    """Run every method and the bound under every condition.
+
+    Arguments:
+        bed: Pixels and populations.
+        table: The methods by name.
+        conditions: What to run.
+        seed: Of galaxies and noise.
+        done: Rows that need not be made again.
+        save: Called with all rows after each method.
+        report: Called with a line for each condition and method.
+    """
+    rows, fits = list(done), Populations(bed)
+    known = {(r.method, r.prior, r.snr) for r in done}
+    for condition in conditions:
+        bench = _Bench.of(fits, condition, seed)
+        for name in (*table, "bound"):
+            if (name, condition.prior, condition.snr) in known:
+                continue
+            if name == "bound":
+                rows += _bound(bench, draw_prior(bed, condition.prior, PRIOR_DRAWS, seed=seed), report)
+            else:
+                rows += _denoise(bench, name, table[name])
+            mine = [r for r in rows if (r.method, r.prior, r.snr) == (name, condition.prior, condition.snr)]
+            age = np.sqrt(np.mean([(r.age - r.true_age) ** 2 for r in mine]))
+            reduced = np.mean([r.reduction for r in mine])
+            report(f"{condition}: {name}: residuals down by {reduced:.2f} %, rms of log age {age:.3f}")
+            save(rows)
+    return rows
+
+
+def run(arguments: Namespace, out: Path) -> None:
+    """Score all methods and write tables and figure; see `compare`."""
+    if not arguments.library:
+        raise InputError("compare: expected --library made by `python -m baselines galaxies` for test bed B4, got none")
+    bed, library = Bed.of(read_emiles()), load_galaxies(arguments.library)
+    tidy = Path(arguments.csv or out / "b4.csv")
+    conditions = [replace(each, count=min(each.count, arguments.per_class)) for each in CONDITIONS]
+    options = {"seed": arguments.seed, "done": read_rows(tidy) if tidy.exists() else ()}
+    table = methods(library, arguments.model, arguments.network)
+    rows = compare(bed, table, conditions=conditions, save=lambda rows: write_rows(rows, tidy), **options)
+    write_rows(rows, tidy)
+    write_tables(rows, out)
+    print(f"wrote {tidy}, and tables in {out}")
