@@ -55,7 +55,7 @@ from .tidy import write_rows
 __all__ = ["Compared", "add_arguments", "compare", "run"]
 
 LEVELS = (0.5, 0.9)
-QUICK_MODELS = (DEFAULT_MODEL,)
+QUICK_MODELS, QUICK_CLASSES = (DEFAULT_MODEL,), ("A", "K", "M", "CV")
 
 
 def _within(flux: NDArray, sigma: NDArray, truth: NDArray) -> NDArray:
@@ -195,7 +195,11 @@ def run(arguments: object) -> None:
         return lost_lines.run(arguments)
     if not arguments.library and not arguments.quick:
         raise InputError("compare: expected --library or --quick, got neither")
-    library = load_library(arguments.library) if arguments.library else made_up_library(seed=arguments.seed)
+    library = (
+        load_library(arguments.library)
+        if arguments.library
+        else made_up_library(classes=QUICK_CLASSES, seed=arguments.seed)
+    )
     conditions = CONDITIONS["quick" if arguments.quick else arguments.conditions]
     per_class = 1 if arguments.quick else arguments.per_class
     noise = noise_samples(arguments.noise, library.grid) if arguments.noise else None

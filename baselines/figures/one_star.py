@@ -20,9 +20,12 @@ def describe(star: Mapping[str, float]) -> str:
     return "Teff = {:.0f} K, log g = {:.1f}, [Fe/H] = {:+.2f}, S/N = {:.0f}".format(*values)
 
 
-def _divergence(truth: NDArray, flux: NDArray) -> float:
+def _errors(truth: NDArray, flux: NDArray) -> str:
+    """Mean and maximum of the relative error, and the Kullback-Leibler divergence, in words."""
+    error = np.abs(flux - truth) / truth
     p, q = (np.clip(x, 1e-6, None) / np.clip(x, 1e-6, None).sum() for x in (truth, flux))
-    return float((p * np.log(p / q)).sum())
+    divergence = (p * np.log(p / q)).sum()
+    return f"|R| mean {100 * error.mean():.2f} %, max {100 * error.max():.0f} %, KL {divergence:.1e}"
 
 
 def one_star(
@@ -51,7 +54,6 @@ def one_star(
     figure = Figure(figsize=(15, 9), layout="constrained")
     axes = figure.subplots(2, 2, sharex="col", height_ratios=(3, 2), width_ratios=(3, 2))
     near = (wavelength > TRIPLET_A[0]) & (wavelength < TRIPLET_A[1])
-    kernel = np.ones(RUNNING) / RUNNING
     styles = {k: {"color": v["color"], "lw": 1.1} for k, v in style_of(shown).items() if k != "coadd"}
     for (top, bottom), where in zip(axes.T, (slice(None), near), strict=True):
         x = wavelength[where]
@@ -60,16 +62,15 @@ def one_star(
         if usual is not None:
             top.plot(x, usual[where], color="0.45", lw=1.2, ls="--", label="noiseless, without the line", zorder=1)
         for name, style in styles.items():
-            error = np.abs(shown[name] - truth) / truth
-            words = f"{name}: |R| mean {100 * error.mean():.2f} %, max {100 * error.max():.0f} %, KL {{:.1e}}"
-            top.plot(x, shown[name][where], label=words.format(_divergence(truth, shown[name])), **style)
-            error = error if where is near else np.convolve(error, kernel, "same")
-            bottom.semilogy(x, np.maximum(error[where], 1e-5), **style)
-            if where is near:
-                absolute = np.abs(shown[name] - truth)[near]
-                bottom.semilogy(x, np.maximum(absolute, 1e-5), **{**style, "lw": 0.6, "ls": ":"})
-        bottom.set(xlabel="vacuum wavelength, Å", ylim=(1e-4, 1.5))
+            top.plot(x, shown[name][where], label=f"{name}: {_errors(truth, shown[name])}", **style)
+        bottom.set(xlabel="vacuum wavelength, Å", ylim=(1e-4, 1.5), yscale="log")
         bottom.grid(alpha=0.25)
+    for name, style in styles.items():
+        absolute = np.abs(shown[name] - truth)
+        smooth = np.convolve(absolute / truth, np.ones(RUNNING) / RUNNING, "same")
+        axes[1, 0].plot(wavelength, smooth, **style)
+        axes[1, 1].plot(wavelength[near], (absolute / truth)[near], **style)
+        axes[1, 1].plot(wavelength[near], absolute[near], **{**style, "lw": 0.6, "ls": ":"})
     low, high = np.quantile(truth, (0, 1))
     axes[0, 0].set(ylim=(low - 0.35 * (high - low), high + 0.35 * (high - low)), ylabel="flux")
     axes[0, 1].set(ylim=(truth[near].min() - 0.1, truth[near].max() + 0.1), title="calcium triplet")
