@@ -41,6 +41,7 @@ __all__ = ["Row", "add_arguments", "archetypes", "efficiencies", "own_stars", "r
 RATIOS = (2.5, 5.0, 10.0, 20.0, 40.0)
 ARCHETYPE = "archetype/"
 ARCHETYPE_UNKNOWNS = 10
+TICKS = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 
 @dataclass(frozen=True)
@@ -165,9 +166,9 @@ def _plot(rows: Sequence[Row], path: Path) -> None:
         axis.loglog(ratios, each, marker="o", label=name, ls="--" if key == "with_prior" else "-")
     axis.axhline(1.0, color="0.5", lw=0.8)
     axis.set(xlabel="signal-to-noise ratio", ylabel="efficiency: bound over squared error")
-    axis.set_xticks(ratios, [f"{x:g}" for x in ratios], minor=False)
-    axis.xaxis.minorticks_off()
-    axis.yaxis.set_major_formatter("{x:g}")
+    axis.set_xticks(ratios, [f"{x:g}" for x in ratios])
+    axis.set_yticks(TICKS, [f"{x:g}" for x in TICKS])
+    axis.minorticks_off()
     axis.legend(frameon=False)
     figure.savefig(path, dpi=150)
 

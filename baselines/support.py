@@ -13,7 +13,7 @@ tens of pixels, as real stars and calibrations differ from any library by.
 import json
 from argparse import ArgumentParser
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +47,7 @@ def misfitting(library: Library, share: float, seed: int) -> Library:
 
 def found_in(posterior: Posterior) -> Surprise:
     """The statistics that a posterior's p-value was made of."""
-    return Surprise(*(posterior.meta[f"support_{key}"] for key in ("residual", "latent", "noise_share")))
+    return Surprise(**{field.name: posterior.meta[f"support_{field.name}"] for field in fields(Surprise)})
 
 
 def surprises(

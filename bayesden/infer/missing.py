@@ -1,6 +1,6 @@
 """What a fitted spectrum lacks: lines (`features.py`), or everything (`support.py`), as flags and facts of its posterior."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
@@ -43,5 +43,5 @@ def what_is_missing(model: SpectrumModel, data: Data, fit: Fit, local: Lineariza
     flags = {"OUT_OF_SUPPORT"} if p < SUPPORT_LEVEL else set()
     if not all(feature.terrestrial for feature in features):
         flags.add("FEATURE_NOT_IN_MODEL")
-    meta = {"support_p": p, "support_residual": found.residual, "support_latent": found.latent}
-    return Missing(frozenset(flags), features, meta | {"support_noise_share": found.noise_share})
+    meta = {"support_p": p} | {f"support_{key}": value for key, value in asdict(found).items()}
+    return Missing(frozenset(flags), features, meta)

@@ -1,4 +1,4 @@
-r"""Is a spectrum one that the model can make at all? A p-value from its residuals and from its latents.
+r"""Is a spectrum one that the model can make at all? A p-value from its residuals, its latents, and its lack of features.
 
 *Residuals.* In blocks of pixels the stacked residuals of `stack.py` give a mean :math:`r_b` of variance
 :math:`\sigma_b^2 + v_b`: :math:`\sigma_b^2` by the noise model, times what the exposures scatter about their own mean in
@@ -14,11 +14,17 @@ everywhere, while a line or a few bad pixels are wrong in some blocks.
 
 .. math:: d^2 = (z - \bar z_C)^\top \Sigma_C^{-1} (z - \bar z_C) + |u|^2 + |f|^2 .
 
-How either is distributed over ordinary stars depends on how much the data say, that is on the noise's median share
-:math:`\phi` in :math:`\sigma_b^2 + v_b`. So each is compared with its distribution, given :math:`\phi`, over held-out
-spectra with real noise (`Null`), and Fisher's method joins the two,
+*Features.* Every star has lines or bands, which a lamp has not, while latents and factors together make a spectrum nearly
+without. So the fitted star s is compared with the best smooth curve c, a polynomial of eleven coefficients: by twice the gain
+of the star in log-likelihood :math:`\Delta`, expanded about s with the score b and the information M of `stack.py`,
 
-.. math:: p = q\,(1 - \ln q), \qquad q = p_\text{residual}\; p_\text{latent} .
+.. math:: t = \frac{1}{1 + \max(\Delta, 0)}, \qquad \Delta = -2\, b^\top (c - s) + (c - s)^\top M\, (c - s) .
+
+How each is distributed over ordinary stars depends on how much the data say, that is on the noise's median share
+:math:`\phi` in :math:`\sigma_b^2 + v_b`. So it is compared with its distribution, given :math:`\phi`, over held-out
+spectra with real noise (`Null`), and Fisher's method joins the n p-values,
+
+.. math:: p = q \sum_{i < n} \frac{(-\ln q)^i}{i!}, \qquad q = p_\text{residual}\; p_\text{latent}\; p_\text{featureless} .
 
 References:
     Fisher (1932), Statistical Methods for Research Workers, section 21.1.
@@ -37,6 +43,7 @@ from ..model.data import Data
 from ..model.joint import SpectrumModel
 from ..model.linearization import Linearization
 from ..model.nuisance import chebyshev
+from .banded import lower, upper
 from .newton import Fit
 from .stack import weigh
 
@@ -48,9 +55,11 @@ MISFIT = 0.01  # kappa
 BESIDE = 3  # blocks either side that the exposures' scatter is taken from
 PRIOR = 4.0  # degrees of freedom that speak for the noise model in that scatter
 TREND = 6  # order of the polynomial over the blocks, where there are ten blocks for each
+SMOOTH = 10  # order of the smooth curve that a star is compared with
 MEDIAN = 0.4549364  # of chi-squared with one degree of freedom
 PROBABILITIES = (0.99, 0.9, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01)  # of a tail's table
 GROUPS = 6
+STATISTICS = ("residual", "latent", "featureless")
 
 
 @dataclass(frozen=True)
@@ -60,11 +69,13 @@ class Surprise:
     Arguments:
         residual: Statistic of the residuals; about 1 or less for ordinary stars.
         latent: Squared distance of latents, factors and foreground from the class.
+        featureless: From 0, where the data need a star's lines, to 1, where a smooth curve describes them as well.
         noise_share: Share of the noise in the blocks' variance, from 0 (bright) to 1 (faint).
     """
 
     residual: float
     latent: float
+    featureless: float
     noise_share: float
 
 
@@ -83,17 +94,30 @@ def surprise(model: SpectrumModel, data: Data, fit: Fit, local: Linearization) -
     variance = _blocks(tau.square() + (MISFIT * star).square()) / _blocks(torch.ones_like(tau))
     gain = model.gain(data, fit.at.amplitude, fit.at.calibration).expand_as(data.flux)
     score, bands = weigh(local, gain)
+    plain = _featureless(star, score.sum(1), [band.sum(1) for band in bands])
     information, score = _information([band[0] for band in bands]), _blocks(score[0])
     total = information.sum(0)
     known = total > 1e-6 * total.max()
     if not known.any():  # no pixel counts
-        return Surprise(0.0, _distance(model, fit), 1.0)
+        return Surprise(0.0, _distance(model, fit), 0.0, 1.0)
     information, score, total, variance = information[:, known], score[:, known], total[known], variance[known]
     mean = score.sum(0) / total
     noise = _scatter(score, information, mean) / total
     z = _without_trend(mean, 1 / (noise + variance))
     share = float((noise / (noise + variance)).median())
-    return Surprise(float(z.square().median()) / MEDIAN, _distance(model, fit), share)
+    return Surprise(float(z.square().median()) / MEDIAN, _distance(model, fit), plain, share)
+
+
+def _featureless(star: Tensor, score: Tensor, diagonals: list[Tensor]) -> float:
+    """How well a smooth curve does in place of the star (D,), from the stacked score (1, D) and information (1, D) each."""
+    rows = torch.cat([chebyshev(len(star), SMOOTH, star), star.unsqueeze(0)])
+    weighed = lower(diagonals, rows) + upper(diagonals, rows)
+    normal, own = weighed @ rows.mT, score[0] @ rows.mT
+    right = own[:-1] + normal[:-1, -1]  # of the curve's coefficients
+    ridge = (1e-12 * normal.diagonal()[:-1].max()).clamp_min(1e-30)  # where the grid is observed in part only
+    curve = torch.linalg.solve(normal[:-1, :-1] + ridge * torch.eye(len(right)).to(normal), right)
+    gained = 2 * own[-1] + normal[-1, -1] - right @ curve
+    return 1 / (1 + max(float(gained), 0.0))
 
 
 def _blocks(values: Tensor) -> Tensor:
@@ -180,31 +204,30 @@ class Tail:
 
 @dataclass(frozen=True)
 class Null:
-    """How surprising ordinary spectra are: the tails of both statistics."""
+    """How surprising ordinary spectra are: the tail of each statistic, by its name in `Surprise`."""
 
-    residual: Tail
-    latent: Tail
+    tails: Mapping[str, Tail]
 
     @classmethod
     def fit(cls, found: list[Surprise]) -> "Null":
         """From the statistics of ordinary spectra of all signal-to-noise ratios."""
         share = np.array([s.noise_share for s in found])
-        return cls(*(Tail.fit(share, np.array([getattr(s, key) for s in found])) for key in ("residual", "latent")))
+        return cls({key: Tail.fit(share, np.array([getattr(s, key) for s in found])) for key in STATISTICS})
 
     @classmethod
     def from_card(cls, card: Mapping[str, Mapping]) -> "Null":
-        """The inverse of `to_card`."""
-        return cls(*(Tail(**{k: tuple(v) for k, v in card[key].items()}) for key in ("residual", "latent")))
+        """The inverse of `to_card`; what a card lacks, as those of older models do, does not count."""
+        return cls({key: Tail(**{k: tuple(v) for k, v in tail.items()}) for key, tail in card.items()})
 
     def to_card(self) -> dict:
         """As plain numbers, for a model's card."""
-        return asdict(self)
+        return {key: asdict(tail) for key, tail in self.tails.items()}
 
     def p_value(self, found: Surprise) -> float:
         """Probability that an ordinary spectrum is as surprising."""
-        tails = ((self.residual, found.residual), (self.latent, found.latent))
-        log = sum(math.log(max(tail.p_value(found.noise_share, value), 1e-300)) for tail, value in tails)
-        return math.exp(log) * (1 - log)
+        each = (tail.p_value(found.noise_share, getattr(found, key)) for key, tail in self.tails.items())
+        log = sum(math.log(max(p, 1e-300)) for p in each)
+        return math.exp(log) * sum((-log) ** i / math.factorial(i) for i in range(len(self.tails)))
 
 
 def null_of(model: SpectrumModel) -> Null:
@@ -216,16 +239,18 @@ def null_of(model: SpectrumModel) -> Null:
 # --noise spec-7332-56683-0788.fits`.
 _SHARE = (0.0838, 0.3237, 0.7411, 0.9447, 0.9863, 0.9973)
 SHIPPED = Null(
-    residual=Tail(
-        share=_SHARE,
-        median=(-0.8837, -0.5925, -0.2464, -0.0699, -0.0174, -0.0523),
-        width=(0.3295, 0.3244, 0.2228, 0.3329, 0.2595, 0.246),
-        table=(-2.744, -1.2539, -0.4787, 0.0007, 0.4263, 0.8163, 1.2561, 1.5296, 1.8538, 2.1215),
-    ),
-    latent=Tail(
-        share=_SHARE,
-        median=(3.4291, 2.8452, 2.4449, 2.2449, 2.0893, 1.9001),
-        width=(0.5433, 0.4956, 0.5569, 0.6238, 0.5672, 0.5626),
-        table=(-2.2027, -1.1894, -0.4535, 0.0209, 0.5563, 0.8796, 1.2713, 1.7394, 2.3159, 2.6612),
-    ),
+    {
+        "residual": Tail(
+            share=_SHARE,
+            median=(-0.8837, -0.5925, -0.2464, -0.0699, -0.0174, -0.0523),
+            width=(0.3295, 0.3244, 0.2228, 0.3329, 0.2595, 0.246),
+            table=(-2.744, -1.2539, -0.4787, 0.0007, 0.4263, 0.8163, 1.2561, 1.5296, 1.8538, 2.1215),
+        ),
+        "latent": Tail(
+            share=_SHARE,
+            median=(3.4291, 2.8452, 2.4449, 2.2449, 2.0893, 1.9001),
+            width=(0.5433, 0.4956, 0.5569, 0.6238, 0.5672, 0.5626),
+            table=(-2.2027, -1.1894, -0.4535, 0.0209, 0.5563, 0.8796, 1.2713, 1.7394, 2.3159, 2.6612),
+        ),
+    }
 )

@@ -6,10 +6,12 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import kstest
 
+from baselines.support import found_in
 from bayesden.infer.denoise import denoise
-from bayesden.infer.support import SHIPPED, SUPPORT_LEVEL, Null, Surprise, Tail, null_of
+from bayesden.infer.support import SHIPPED, SMOOTH, SUPPORT_LEVEL, Null, Surprise, Tail, _featureless, null_of
 from bayesden.model.joint import SpectrumModel
 from bayesden.model.noiseflow import NoiseFlow
 from bayesden.model.nuisance import Nuisance
@@ -21,7 +23,8 @@ def ordinary(count: int, seed: int) -> list[Surprise]:
     share = rng.uniform(0, 1, count)
     residual = np.exp(-2 * (1 - share) + (0.2 + 0.3 * (1 - share)) * rng.gumbel(size=count))
     latent = np.exp(2 + 0.5 * share + 0.4 * rng.normal(size=count))
-    return [Surprise(*row) for row in zip(residual.tolist(), latent.tolist(), share.tolist(), strict=True)]
+    plain = np.exp(-10 + 5 * share + rng.normal(size=count))
+    return [Surprise(*row) for row in np.stack([residual, latent, plain, share], 1).tolist()]
 
 
 def test_p_values_of_new_ordinary_spectra_are_uniform_at_every_share() -> None:
@@ -37,9 +40,9 @@ def test_p_values_of_new_ordinary_spectra_are_uniform_at_every_share() -> None:
 
 def test_p_falls_with_either_statistic_and_has_a_tail_beyond_the_table() -> None:
     null = Null.fit(ordinary(2000, 0))
-    for key in ("residual", "latent"):
+    for key in ("residual", "latent", "featureless"):
         values = [
-            null.p_value(replace(Surprise(1.0, 10.0, 0.5), **{key: v})) for v in (0.01, 1.0, 5.0, 50.0, 1e3, 1e30)
+            null.p_value(replace(Surprise(1.0, 10.0, 5e-4, 0.5), **{key: v})) for v in (1e-9, 1.0, 5.0, 50.0, 1e3, 1e30)
         ]
         assert all(a >= b for a, b in pairwise(values)) and values[0] > 0.15 and values[-1] < 1e-4
         assert all(0 <= v <= 1 for v in values)
@@ -54,6 +57,10 @@ def test_a_null_is_kept_on_a_models_card(toy_model: Callable) -> None:
     assert null_of(model) == SHIPPED
     model.card["support"] = null.to_card()
     assert null_of(model) == null
+    model.card["support"].pop("featureless")  # an older model's
+    surprise = Surprise(3.0, 20.0, 1.0, 0.5)
+    p = [null.tails[key].p_value(0.5, getattr(surprise, key)) for key in ("residual", "latent")]
+    assert null_of(model).p_value(surprise) == pytest.approx(np.prod(p) * (1 - np.log(np.prod(p))))
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +69,7 @@ def calibrated(toy_model: Callable, draw: Callable) -> SpectrumModel:
     parts = {"noise": NoiseFlow("robust", size=256), "nuisance": Nuisance(calibration_sd=0.002)}
     model = toy_model(256, **parts)
     plain = [o for e in (1, 3) for snr in (5.0, 20.0) for o in draw(model, [0, 1, 2] * 8, exposures=e, snr=snr, seed=e)]
-    keys = ("support_residual", "support_latent", "support_noise_share")
-    model.card["support"] = Null.fit([Surprise(*(p.meta[k] for k in keys)) for p in denoise(plain, model)]).to_card()
+    model.card["support"] = Null.fit([found_in(p) for p in denoise(plain, model)]).to_card()
     return model
 
 
@@ -88,3 +94,20 @@ def test_one_line_is_a_feature_and_not_out_of_support(calibrated: SpectrumModel,
     plain, lined = denoise([obs, replace(obs, flux=flux)], calibrated)
     assert lined.meta["support_residual"] < 2 * plain.meta["support_residual"] + 0.5
     assert not plain.flags and lined.flags == {"FEATURE_NOT_IN_MODEL"}
+
+
+def test_a_star_is_compared_with_the_best_smooth_curve() -> None:
+    """For white normal noise the gain is the difference of the two sums of squares, the curve's by least squares."""
+    rng, size = np.random.default_rng(0), 300
+    x, weight = np.linspace(-1, 1, size), rng.uniform(50, 200, size)
+    weight[:60] = 0.0  # not observed
+    for depth in (0.0, 0.5):
+        star = 1 + 0.2 * x - depth * np.exp(-0.5 * ((x - 0.2) / 0.02) ** 2)
+        data = star + rng.normal(size=size) / np.sqrt(np.where(weight > 0, weight, 1.0))
+        curve = np.polynomial.chebyshev.chebfit(x, data, SMOOTH, w=np.sqrt(weight))
+        squares = [(weight * (data - y) ** 2).sum() for y in (np.polynomial.chebyshev.chebval(x, curve), star)]
+        score, diagonal = (torch.tensor(row)[None] for row in (weight * (data - star), weight))
+        found = _featureless(torch.tensor(star), score, [diagonal, torch.zeros_like(diagonal)])
+        assert found == pytest.approx(1 / (1 + max(squares[0] - squares[1], 0.0)), rel=1e-4)
+        assert (found == 1.0) == (depth == 0.0)
+    assert _featureless(torch.ones(size), torch.zeros(1, size), [torch.zeros(1, size)]) == 1.0
