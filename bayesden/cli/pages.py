@@ -115,7 +115,8 @@ data said nothing (the axis is logarithmic). A figure that exists is replaced.
   loo-pit     where left-out pixels are in their predictions: flat if right,
               a hump if those are too wide, a bowl if too narrow
 
-Trace, pairs, predictive and loo-pit need a result of a method that draws. In a folder, figures are RESULT-KIND.png.
+Trace, pairs, predictive and loo-pit need a result of a method that draws. A figure is named after
+its result, its kind and its window: RESULT.png, RESULT-latents.png, RESULT-CaT.png.
 
 Examples:
 
