@@ -8,10 +8,11 @@ Two moves leave the target of `target.py` invariant and take turns:
 - *Walk*: a Hamiltonian trajectory (`hmc.py`) now and then, so that no chain stays where q undervalues the posterior.
 
 Before they begin, the proposal of each star is made as good as it needs to be (`adapt.py`). A warm-up, whose draws are thrown
-away, settles the step sizes. Chains that do not agree, or whose draws are worth too little (`settled`), are run again: with a
-proposal that has parts where the chains were held up, and with more jumps between two draws. That jumps do most of the work
-was chosen by measurement: a trajectory costs as much as some thirty jumps, and kernels of the latent prior keep its steps
-short (docs/benchmarks.md).
+away, settles the step sizes. Chains that do not agree, or whose draws are worth too little (`settled`), run again where that is
+cheap (`MOST`): with a proposal that has parts where the chains were held up, and with more jumps between two draws.
+
+That jumps do most of the work was chosen by measurement: a trajectory costs as much as some thirty jumps, and kernels of the
+latent prior keep its steps short (docs/benchmarks.md).
 
 References:
     Tierney (1994), Ann. Statist. 22, 1701 (independence chains, cycles of kernels); Neal (2011), arXiv:1206.1901.
@@ -37,6 +38,7 @@ from .target import Target, alike
 __all__ = ["Schedule", "sample_ensemble", "settled"]
 
 BLOCK = 256  # iterations, of all chains of a star, whose proposals are drawn together: bounds the memory
+MOST = 90_000  # likelihoods of an exposure that one more run may cost: chains of many exposures do not run again
 R_HAT, WORTH = 0.01, 400.0  # above one at most, and effective draws at least: Vehtari et al. (2021)
 
 
@@ -66,6 +68,11 @@ class Schedule:
         """Jumps of an iteration with such a proposal."""
         return self.jumps[sum(efficiency < share for share in self.good)]
 
+    def cost(self, star: Located, adapted: Adapted, shape: tuple[int, int], effort: int) -> int:
+        """Likelihoods of an exposure in one run of (C, S) draws with so many times the jumps."""
+        iterations, exposures = self.warmup + shape[1], star.data.flux.shape[1]
+        return shape[0] * iterations * effort * self.jumps_at(adapted.efficiency) * exposures
+
 
 def sample_ensemble(
     model: SpectrumModel,
@@ -91,7 +98,11 @@ def sample_ensemble(
     adapted = [adapt(model, star, r) for star, r in zip(stars, random, strict=True)]
     runs = _sample(model, stars, adapted, random, shape, schedule, 1)
     for effort in schedule.again:
-        poor = [i for i, run in enumerate(runs) if not settled(run.draws.theta)]
+        poor = [
+            i
+            for i, run in enumerate(runs)
+            if not settled(run.draws.theta) and schedule.cost(stars[i], adapted[i], shape, effort) <= MOST
+        ]
         some, own = [stars[i] for i in poor], [random[i] for i in poor]
         better = [
             improve(model, star, adapted[i].proposal, runs[i].missed, r)

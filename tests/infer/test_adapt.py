@@ -76,3 +76,6 @@ def test_chains_that_do_not_settle_run_again(twin: object, star: Located, monkey
     (once,) = sample_ensemble(twin.model, [star], samples=800, schedule=Schedule(again=()))
     (again,) = sample_ensemble(twin.model, [star], samples=800)
     assert not settled(once.theta) and settled(again.theta)
+    monkeypatch.setattr(ensemble, "MOST", 0)
+    (dear,) = sample_ensemble(twin.model, [star], samples=800)
+    assert torch.equal(dear.theta, once.theta)
