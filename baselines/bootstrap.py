@@ -38,8 +38,11 @@ def median(values: NDArray, weight: NDArray) -> NDArray:
 
 def scatter(values: NDArray, weight: NDArray) -> NDArray:
     """Median absolute deviations in units of a normal's standard deviation: see `mean`."""
-    centres = median(values, weight)
-    return ROBUST * np.array([median(np.abs(values - c), w[None])[0] for c, w in zip(centres, weight, strict=True)])
+    distance = np.abs(values - median(values, weight)[:, None])
+    order = distance.argsort(1)
+    total = np.take_along_axis(weight, order, 1).cumsum(1)
+    middle = np.take_along_axis(order, (2 * total >= total[:, -1:]).argmax(1)[:, None], 1)
+    return ROBUST * np.take_along_axis(distance, middle, 1)[:, 0]
 
 
 def interval(drawn: NDArray) -> tuple[float, float]:
