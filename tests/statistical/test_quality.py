@@ -106,10 +106,12 @@ def test_closed_forms_behave_as_measured(library, held_out, noise):
 def test_robust_noise_beats_student_t_on_unseen_stars(sdss_files, model):
     torch.manual_seed(0)
     stars = [residuals(read(path, grid=model.grid)) for path in sdss_files]
-    table = leave_one_star_out(stars, names=["student", "robust"])
-    gains = {star: dict(rows)["student"] - dict(rows)["robust"] for star, rows in table.items()}
-    assert gains["mean"] >= 0.035  # the bars are 0.05 and 0.07; measured 0.041
-    assert min(gains.values()) > 0
+    table = leave_one_star_out(stars, names=["student", "robust", "robust-deviation"])
+    # The bars are 0.05 and 0.07. Measured: 0.041, the noise that is shipped, and 0.131, which describes single exposures only.
+    for name, least in (("robust", 0.035), ("robust-deviation", 0.1)):
+        gains = {star: dict(rows)["student"] - dict(rows)[name] for star, rows in table.items()}
+        assert gains["mean"] >= least
+        assert min(gains.values()) > 0
 
 
 @pytest.mark.parametrize("snr", [5.0, 10.0, 20.0])
@@ -128,5 +130,5 @@ def test_velocities_scatter_as_their_errors_say(model, moving, choice_noise, snr
     true = choose(moving, 8, np.random.default_rng(3)).parameters["v_rad_kms"]
     _, posteriors = losses(model, bed)
     pull = [(p.meta["velocity_kms"] - v) / p.meta["velocity_sigma_kms"] for p, v in zip(posteriors, true, strict=True)]
-    assert 0.8 <= np.std(pull) <= 1.4  # the bar is 1.25; measured 1.31, 1.14, 1.15 and 1.02
+    assert 0.8 <= np.std(pull) <= 1.4  # the bar is 1.25; measured 1.31 (one CV is off by 5), 1.14, 1.15 and 1.02
     assert abs(np.mean(pull)) < 0.4
