@@ -36,7 +36,7 @@ class Weights:
         config: `paper` or `budget`.
         shape: The network's arguments besides its size.
         grid: The pixels.
-        instrument: `sdss` or `pfs-mr`.
+        instrument: `sdss`, `pfs-mr` or `galaxies`.
         unit: The unit of its flux.
         missing: Whether it was trained with missing flux.
         training: How it was trained: epochs, seconds, spectra, losses, ...
