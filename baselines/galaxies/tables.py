@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..tables import bootstrap
+from ..bootstrap import bootstrap, mean
 from .rows import Row
 
 __all__ = ["rms_table", "share_table", "window_table", "write_tables"]
@@ -26,7 +26,7 @@ def _groups(rows: Iterable[Row]) -> dict[tuple[str, float], dict[str, list[Row]]
 def _with_interval(values: NDArray, rows: Sequence[Row], form: Callable[[float], str]) -> str:
     if np.isnan(values).any():
         return "-"
-    low, high = bootstrap(values, [str(r.galaxy) for r in rows], "mean")
+    low, high = bootstrap(values, [str(r.galaxy) for r in rows], mean)
     return f"{form(values.mean())} [{form(low)}, {form(high)}]"
 
 

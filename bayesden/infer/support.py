@@ -112,7 +112,7 @@ def _featureless(star: Tensor, score: Tensor, diagonals: list[Tensor]) -> float:
     """How well a smooth curve does in place of the star (D,), from the stacked score (1, D) and information (1, D) each."""
     rows = torch.cat([chebyshev(len(star), SMOOTH, star), star.unsqueeze(0)])
     weighed = lower(diagonals, rows) + upper(diagonals, rows)
-    normal, own = weighed @ rows.mT, score[0] @ rows.mT
+    normal, own = weighed @ rows.mT, (score @ rows.mT)[0]
     right = own[:-1] + normal[:-1, -1]  # of the curve's coefficients
     ridge = (1e-12 * normal.diagonal()[:-1].max()).clamp_min(1e-30)  # where the grid is observed in part only
     curve = torch.linalg.solve(normal[:-1, :-1] + ridge * torch.eye(len(right)).to(normal), right)

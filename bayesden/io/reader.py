@@ -35,7 +35,7 @@ def read(
         InputError: naming the file, what was expected and what came.
 
     Example:
-        >>> obs = bd.read("spec-4961-55719-0378.fits")
+        >>> obs = bd.read("data/example-spec.fits")
         >>> obs.flux.shape, obs.flux_unit
         ((4, 2048), '1E-17 erg/cm^2/s/Ang')
     """

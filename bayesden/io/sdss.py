@@ -77,7 +77,7 @@ def read_sdss(path: str | Path, *, grid: Grid | None = None, mask_policy: str = 
         InputError: if the file is not a sound SDSS spec file, or has no good pixel on the grid.
 
     Example:
-        >>> read_sdss("spec-4961-55719-0378.fits", grid=Grid.uniform(8000.0, 9000.0, 500)).flux.shape
+        >>> read_sdss("data/example-spec.fits", grid=Grid.uniform(8000.0, 9000.0, 500)).flux.shape
         (4, 500)
     """
     path, grid = Path(path), grid or Grid.uniform()

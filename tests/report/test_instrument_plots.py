@@ -12,9 +12,8 @@ def test_stars_are_drawn_in_rows_noiseless_over_noisy(tmp_path):
     flux = clean[:, None] + 0.1 * torch.randn(2, 1, 200)
     mask = torch.zeros(2, 1, 200, dtype=torch.bool)
     mask[0, 0, 50:60] = True
-    table = np.array(
-        [(4500.0, 20.0, 10.0), (4000.0, 21.0, 4.0)], dtype=[(n, float) for n in ("teff_K", "magnitude", "snr")]
-    )
+    names = ("teff_K", "magnitude", "snr", "scale")
+    table = np.array([(4500.0, 20.0, 10.0, 0.4), (4000.0, 21.0, 4.0, 0.3)], dtype=[(n, float) for n in names])
     stars = Simulation(wavelength, clean, flux, 100 * torch.ones_like(flux), mask, 0.1 * torch.ones_like(flux), table)
     figure = plot_simulation(stars, zoom_A=(8500.0, 8600.0))
     assert len(figure.axes) == 4
