@@ -214,7 +214,13 @@ def _name(arm: ArmSpectrum, arms: Sequence[ArmSpectrum]) -> str:
 
 
 def _common(arm: ArmSpectrum) -> dict[str, NDArray]:
-    return {key: np.asarray(getattr(arm, key), ">f4") for key in ("flux", "loglam", "ivar")}
+    return {key: _single(getattr(arm, key)) for key in ("flux", "loglam", "ivar")}
+
+
+def _single(values: NDArray) -> NDArray:
+    """As SDSS writes them; what single precision cannot hold is infinite, which readers take for bad."""
+    with np.errstate(over="ignore"):
+        return np.asarray(values, ">f4")
 
 
 def _coadd_columns(coadd: ArmSpectrum, style: str) -> dict[str, NDArray]:
@@ -223,7 +229,7 @@ def _coadd_columns(coadd: ArmSpectrum, style: str) -> dict[str, NDArray]:
     columns |= {"wdisp": np.ones(coadd.size, ">f4"), "sky": np.zeros(coadd.size, ">f4")}
     if style == "sdss-v":
         columns["wresl"] = np.ones(coadd.size, ">f4")
-    return columns | {"model": np.asarray(coadd.model, ">f4")}
+    return columns | {"model": _single(coadd.model)}
 
 
 def _table(
