@@ -13,8 +13,8 @@ not trained with missing flux sits out where there is a gap.
     python -m baselines compare --bed B3 --simulation train.h5 validation.h5 test.h5 --network unet.safetensors --out out/b3
 
 is test bed B3, simulated stars seen by pfs-mr: see `baselines.simulated_bed`. `--bed B4` is galaxies: see
-`baselines.galaxies.comparison`. `--bed B5` is about lines that no training set
-has, in the stars of B3 if `--simulation` is given and in those of B1 if not: see `python -m baselines lines --help`.
+`baselines.galaxies.comparison`. `--bed B5` is about lines that no training set has, in the stars of B3 if `--simulation` is
+given and in those of B1 if not: see `python -m baselines lines --help`.
 
 To choose between models, score them on other stars and other noise than they are tested with: `--split validation
 --conditions choice`. `--quick` shows in half a minute, with stars that the shipped model makes up, that all of it runs.

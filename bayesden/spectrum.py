@@ -261,7 +261,7 @@ class Observation:
             An observation of shape (E', D).
 
         Raises:
-            InputError: if there is none among them, or none of their pixels is usable.
+            InputError: if there is none among them.
 
         Example:
             >>> obs.flux.shape, obs.select([0, 2]).flux.shape

@@ -23,6 +23,7 @@ from bayesden.spectrum import Observation
 from bayesden.train.library import Library
 
 from ..network_denoiser import NetworkDenoiser
+from ..tidy import write_rows
 from ..weights import load_weights
 from ..wiener import Wiener
 from .bed import Bed, Galaxies
@@ -31,7 +32,7 @@ from .library import load_galaxies
 from .measures import pearson, reduction, window_reductions
 from .ours import posterior_flux
 from .populations import Populations
-from .rows import Row, read_rows, write_rows
+from .rows import Row, read_rows
 from .tables import write_tables
 from .templates import read_emiles
 
@@ -212,7 +213,7 @@ def run(arguments: Namespace, out: Path) -> None:
     conditions = [replace(each, count=min(each.count, arguments.per_class)) for each in CONDITIONS]
     options = {"seed": arguments.seed, "done": read_rows(tidy) if tidy.exists() else ()}
     table = methods(library, arguments.model, arguments.network)
-    rows = compare(bed, table, conditions=conditions, save=lambda rows: write_rows(rows, tidy), **options)
-    write_rows(rows, tidy)
+    rows = compare(bed, table, conditions=conditions, save=lambda rows: write_rows(Row, rows, tidy), **options)
+    write_rows(Row, rows, tidy)
     write_tables(rows, out)
     print(f"wrote {tidy}, and tables in {out}")

@@ -1,13 +1,12 @@
 """The tidy table of test bed B4."""
 
 import csv
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from bayesden.errors import InputError
 
-__all__ = ["Row", "read_rows", "write_rows"]
+__all__ = ["Row", "read_rows"]
 
 
 @dataclass(frozen=True)
@@ -30,14 +29,6 @@ class Row:
     metallicity: float
     true_age: float
     true_metallicity: float
-
-
-def write_rows(rows: Sequence[Row], path: Path) -> None:
-    """The tidy table as CSV."""
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(f.name for f in fields(Row))
-        writer.writerows([f"{v:.5g}" if isinstance(v, float) else v for v in vars(row).values()] for row in rows)
 
 
 def read_rows(path: Path) -> list[Row]:

@@ -14,15 +14,13 @@ In three stages, of which the climbs are single tensor programs over the batch:
 
 import math
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
 from ..model.data import Data
 from ..model.joint import Parameters, SpectrumModel
-from ..model.kernel_prior import KDEPrior, gaussian_prior
-from ..model.latent_prior import LatentPrior
+from ..model.kernel_prior import gaussian_prior
 from .finite import check_finite
 from .mixture import Normal
 from .newton import Fit, Newton
@@ -197,20 +195,9 @@ def _close(objective: Tensor, settings: Settings) -> Tensor:
     return torch.nonzero((close & among).flatten()).flatten()
 
 
-_GAUSSIANS: WeakKeyDictionary[LatentPrior, tuple[tuple, KDEPrior]] = WeakKeyDictionary()
-
-
-def _gaussian_of(prior: LatentPrior) -> KDEPrior:
-    """The Gaussians of a prior, made once for its device and precision."""
-    now = (prior.bandwidth.device, prior.bandwidth.dtype)
-    if prior not in _GAUSSIANS or _GAUSSIANS[prior][0] != now:
-        _GAUSSIANS[prior] = (now, gaussian_prior(prior))
-    return _GAUSSIANS[prior][1]
-
-
 def _smooth(model: SpectrumModel) -> SpectrumModel:
     """The model with white noise and one Gaussian for each class: a landscape without the bumps of single kernels."""
-    prior = _gaussian_of(model.latent_prior)
+    prior = gaussian_prior(model.latent_prior)
     parts = (model.grid, model.class_prior, model.generator, prior, _White(), model.nuisance)
     options = {"volume": model.volume, "frame": model.frame, "factors": model.factors}
     return SpectrumModel(*parts, model.discrepancy, model.spread, **options)

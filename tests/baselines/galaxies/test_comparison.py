@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from baselines.galaxies.comparison import Condition, Denoised, compare, run
-from baselines.galaxies.rows import read_rows, write_rows
+from baselines.galaxies.rows import Row, read_rows
 from baselines.galaxies.tables import rms_table, share_table, window_table, write_tables
+from baselines.tidy import write_rows
 from bayesden.errors import InputError
 
 CONDITIONS = (Condition("smooth", 5.0, 12, fitted=False),)
@@ -38,7 +39,7 @@ def test_nobody_beats_the_bound(rows):
 
 def test_rows_come_back_and_are_not_made_again(rows, bed, tmp_path):
     path = tmp_path / "b4.csv"
-    write_rows(rows, path)
+    write_rows(Row, rows, path)
     back = read_rows(path)
     assert [r.method for r in back] == [r.method for r in rows]
     np.testing.assert_allclose([r.reduction for r in back], [r.reduction for r in rows], rtol=1e-4)
