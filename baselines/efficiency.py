@@ -42,6 +42,11 @@ RATIOS = (2.5, 5.0, 10.0, 20.0, 40.0)
 ARCHETYPE = "archetype/"
 ARCHETYPE_UNKNOWNS = 10
 TICKS = (0.25, 0.5, 1.0, 2.0, 4.0)
+CURVES = {  # whose truth, which bound, colour and marker
+    "generator's own stars": ("generator", "bound", "#0072b2", "o"),
+    "with priors in the bound": ("generator", "with_prior", "#0072b2", "s"),
+    "archetypes": ("archetypes", "bound", "#c44601", "^"),
+}
 
 
 @dataclass(frozen=True)
@@ -159,11 +164,10 @@ def _plot(rows: Sequence[Row], path: Path) -> None:
 
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axis = figure.subplots()
-    curves = {"generator's own stars": ("generator", "bound"), "with priors in the bound": ("generator", "with_prior")}
-    for name, (truth, key) in (curves | {"archetypes": ("archetypes", "bound")}).items():
+    for name, (truth, key, colour, marker) in CURVES.items():
         ratios = sorted({r.snr for r in rows})
         each = [_ratio([r for r in rows if (r.truth, r.snr) == (truth, snr)], key) for snr in ratios]
-        axis.loglog(ratios, each, marker="o", label=name, ls="--" if key == "with_prior" else "-")
+        axis.loglog(ratios, each, marker=marker, color=colour, label=name, ls="--" if key == "with_prior" else "-")
     axis.axhline(1.0, color="0.5", lw=0.8)
     axis.set(xlabel="signal-to-noise ratio", ylabel="efficiency: bound over squared error")
     axis.set_xticks(ratios, [f"{x:g}" for x in ratios])

@@ -55,12 +55,13 @@ class UNet(Network):
             wait=20,
         ),
         "budget": Recipe(
-            epochs=25,
-            batch=50,
+            epochs=50,
+            batch=10,
             spectra=1000,
-            learning_rate=2e-3,
-            shape={"filters": (16, 32, 64, 128)},
-            remark="half the filters, half the epochs, and Adam, which needs few",
+            learning_rate=3e-3,
+            wait=2,
+            shape={"filters": (8, 16, 32, 64)},
+            remark="a quarter of the filters, batches of 10, and Adam, which needs few steps",
         ),
     }
 

@@ -19,7 +19,7 @@ def gap_loss(rows: Sequence[Row], path: Path) -> None:
 
     whole = {(r.snr, r.exposures) for r in rows if r.width}
     rows = [r for r in rows if (r.snr, r.exposures) in whole and r.method != "coadd"]
-    figure = Figure(figsize=(13, 4.4), layout="constrained")
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
     axes = figure.subplots(1, len(GAPS), sharex=True, sharey=True)
     styles = style_of(dict.fromkeys(r.method for r in rows))
     for axis, gap in zip(axes, GAPS, strict=True):
@@ -29,7 +29,7 @@ def gap_loss(rows: Sequence[Row], path: Path) -> None:
             if not any(widths):
                 continue
             quartiles = np.array([np.percentile([r.loss for r in mine if r.width == w], [25, 50, 75]) for w in widths])
-            axis.semilogy(widths, quartiles[:, 1], ms=5, label=method, **style)
+            axis.semilogy(widths, quartiles[:, 1], ms=4, lw=1.2, label=method, **style)
             axis.fill_between(widths, quartiles[:, 0], quartiles[:, 2], color=style["color"], alpha=0.12, lw=0)
         axis.axhline(1e-3, color="0.5", lw=0.8, ls="--")
         axis.set(title=f"missing: {gap} end" if gap != "middle" else "missing: middle", xlabel="missing pixels of 2048")
@@ -37,4 +37,4 @@ def gap_loss(rows: Sequence[Row], path: Path) -> None:
     axes[0].set_ylabel("reconstruction loss (median, quartiles)")
     fullest = max(axes, key=lambda axis: len(axis.lines))
     figure.legend(*fullest.get_legend_handles_labels(), loc="outside right", frameon=False)
-    figure.savefig(path, dpi=100)
+    figure.savefig(path, dpi=130)

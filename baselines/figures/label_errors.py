@@ -21,7 +21,7 @@ def label_errors(rows: Sequence[Row], path: Path) -> None:
     """Draw robust scatter with intervals of 95 % in bins of S/N, a panel for each label."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13, 7.5), layout="constrained")
+    figure = Figure(figsize=(10.5, 7), layout="constrained")
     axes, styles = figure.subplots(2, 2), style_of(dict.fromkeys(source for _, source in ways(rows)))
     bins = [ends for ends in pairwise(EDGES) if any(ends[0] <= r.snr < ends[1] for r in rows)]
     place = [np.median([r.snr for r in rows if low <= r.snr < high]) for low, high in bins]
@@ -43,4 +43,4 @@ def label_errors(rows: Sequence[Row], path: Path) -> None:
     for axis in axes[:, 0]:
         axis.set_ylabel("robust scatter of found - true")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right", frameon=False)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=130)

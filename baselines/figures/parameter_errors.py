@@ -29,7 +29,7 @@ def parameter_errors(rows: Sequence[Row], path: Path) -> None:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(15, 15), layout="constrained")
+    figure = Figure(figsize=(11, 12), layout="constrained")
     axes = figure.subplots(len(MEASURES), len(ALONG), sharey="row", sharex="col")
     styles = style_of(dict.fromkeys(r.method for r in rows if r.method != "coadd"))
     for number, (key, column) in enumerate(zip(ALONG, axes.T, strict=True)):
@@ -53,4 +53,4 @@ def parameter_errors(rows: Sequence[Row], path: Path) -> None:
     for axis in axes.flat:
         axis.grid(alpha=0.25)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=5, frameon=False)
-    figure.savefig(path, dpi=90)
+    figure.savefig(path, dpi=120)

@@ -116,7 +116,7 @@ def denoise(
         typer.Option(
             min=1,
             metavar="N",
-            help="Spectra that are handed out together, and that share a table.  [default: 32; table: 256]",
+            help="Spectra that are handed out together, and that share a table.  [default: 4 to 32; table: 256]",
             show_default=False,
         ),
     ] = None,

@@ -6,7 +6,8 @@ In three stages, of which the climbs are single tensor programs over the batch:
    amplitude profiled out, or, for models of stars at rest, its Gaussian on a net of velocities and reddenings
    (`rest_search.py`).
 2. *Search*: from the best start of each class, Newton steps on the coadd under white Student-t noise and a Gaussian for
-   each class instead of its latent prior. For stars at rest only classes within `margin` nats of the best are searched.
+   each class instead of its latent prior. For stars at rest only classes within `margin` nats of the best are searched,
+   unless not even that is near the data.
 3. *Refine*: candidates within `margin` climb the full joint density, all exposures and the noise flow included. For stars
    at rest each starts at its best kernels (`rest_search.among_kernels`); and the best one of each spectrum starts once more
    at its class's mean, from where other kernels are reached.
@@ -43,6 +44,7 @@ class Settings:
         kernels: Starts of each candidate among the kernels of the latent prior (models of stars at rest).
         keep: Candidates of each spectrum that go on, at most, besides the start at the class's mean.
         margin: Candidates further than this below the best do not go on, in nats.
+        lost: Candidates of a spectrum that go on although they are, where not even the best is near the data.
         tied: Candidates closer than this to the best go on, however many, in nats.
         iterations: Newton steps of the refinement, at most.
         tolerance: Predicted gain at which a candidate counts as converged, in nats.
@@ -54,6 +56,7 @@ class Settings:
     kernels: int = 2
     keep: int = 6
     margin: float = 225.0
+    lost: int = 3
     tied: float = 8.0
     iterations: int = 60
     tolerance: float = 1e-4
@@ -169,9 +172,9 @@ def _search_at_rest(
     model: SpectrumModel, data: Data, settings: Settings, seed: int
 ) -> tuple[Parameters, Tensor, Tensor]:
     """The same by closed forms on a net of velocities and reddenings, for models of stars at rest."""
-    first, evidence, other, owner = search(model, net_of(model), data)
+    first, evidence, lost, other, owner = search(model, net_of(model), data)
     evidence = evidence + model.class_prior.log_prob
-    rows = _close(evidence, settings)
+    rows = _close(evidence, settings, lost)
     every = torch.arange(len(data), device=rows.device).repeat_interleave(len(model.classes))
     also = torch.nonzero(torch.isin(owner * len(model.classes) + other.label, rows)).flatten()
     start, spectrum = Parameters.join([first.take(rows), other.take(also)]), torch.cat([every[rows], owner[also]])
@@ -184,12 +187,15 @@ def _search_at_rest(
     return at, spectrum[torch.cat([origin, best])], evidence
 
 
-def _close(objective: Tensor, settings: Settings) -> Tensor:
-    """Rows of candidates (B, n), flattened, that are within the margin of their spectrum's best and among the first, or
-    so close to it that they may be the best.
+def _close(objective: Tensor, settings: Settings, lost: Tensor | None = None) -> Tensor:
+    """Rows of candidates (B, n), flattened, that are within the margin of their spectrum's best, or of one that is lost
+    (B,), and among the first, or so close to the best that they may be it.
     """
     behind = objective.max(1, keepdim=True).values - objective
     close = behind <= settings.margin
+    if lost is not None:
+        nearest = objective.topk(min(settings.lost, objective.shape[1]), 1)
+        close |= torch.zeros_like(close).scatter_(1, nearest.indices, lost.unsqueeze(1) & nearest.values.isfinite())
     first = objective.topk(min(settings.keep, objective.shape[1]), 1).indices
     among = torch.zeros_like(close).scatter_(1, first, True) | (behind <= settings.tied)
     return torch.nonzero((close & among).flatten()).flatten()

@@ -10,6 +10,7 @@ where the rows of B are the class's components, its mean (for the amplitude) and
 is the inverse variance. The best knot of each class gives the start: its rest-frame spectrum is encoded.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
@@ -22,6 +23,7 @@ from ..model.joint import Parameters, SpectrumModel
 from ..model.kernel_prior import KernelPrior
 from ..model.latent_prior import LatentPrior
 from ..model.nuisance import chebyshev
+from ..model.rest_frame import LIGHT_KMS
 from .mixture import marginal
 from .newton import Fit, flatten, unflatten
 
@@ -29,12 +31,16 @@ __all__ = ["Net", "among_kernels", "net_of", "search"]
 
 RANK = 12
 DRAWS = 250  # spectra of a class that its Gaussian is made of
-VELOCITIES = 11
+VELOCITIES = 11  # at least
+SPACING = 3.0  # cells between velocities, at most, so that narrow lines meet
 REDDENINGS = 4
+NUMBERS = 1e8  # in a net, at most: wider spacing where there would be more
 REACH = 2.75  # of the net, in prior standard deviations of velocity
 AMPLITUDE = 0.3  # prior standard deviation of the amplitude
 OTHER = 20.0  # nats below the best at which a second velocity is given up: the net is coarse
 PRUNE = 1000.0  # nats below the best at which a class is given up after the first, coarse pass
+LOST = 225.0  # nats that the best is from a good fit beyond which evidences say little, and no class is given up
+EXPECTED = 0.787  # of a squared residual in units of its error, times the weight that outliers are given
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,11 +103,18 @@ def _knots(model: SpectrumModel) -> Tensor:
     device = model.device
     if nuisance.velocity_sd_kms > 0:
         most = min(REACH, model.frame.reach_kms / nuisance.velocity_sd_kms)
-        axes.append(torch.linspace(-most, most, VELOCITIES, device=device))
+        axes.append(torch.linspace(-most, most, _velocities(model, most * nuisance.velocity_sd_kms), device=device))
     if nuisance.ebv_sd > 0:
         axes.append(torch.linspace(-1.2, 1.2, REDDENINGS, device=device))
     knots = torch.cartesian_prod(*axes).reshape(-1, len(axes)) if axes else torch.zeros(1, 0, device=device)
     return torch.cat([knots, knots.new_zeros(len(knots), nuisance.tilts)], 1)
+
+
+def _velocities(model: SpectrumModel, reach_kms: float) -> int:
+    """How many velocities a net has between minus and plus its reach: an odd number, so that rest is among them."""
+    wanted = 2 * reach_kms / (SPACING * model.frame.step * LIGHT_KMS)
+    room = NUMBERS / (len(model.classes) * REDDENINGS * (RANK + 2 + model.nuisance.tilts) * model.grid.size)
+    return max(VELOCITIES, 2 * math.ceil(min(wanted, room) / 2) + 1)
 
 
 _NETS: WeakKeyDictionary[LatentPrior, tuple[tuple, Net]] = WeakKeyDictionary()
@@ -116,7 +129,7 @@ def net_of(model: SpectrumModel) -> Net:
 
 
 @torch.no_grad()
-def search(model: SpectrumModel, net: Net, data: Data) -> tuple[Parameters, Tensor]:
+def search(model: SpectrumModel, net: Net, data: Data) -> tuple[Parameters, Tensor, Tensor, Parameters, Tensor]:
     """The best start of each class for each spectrum.
 
     Arguments:
@@ -125,24 +138,29 @@ def search(model: SpectrumModel, net: Net, data: Data) -> tuple[Parameters, Tens
         data: Coadds, B rows of one exposure.
 
     Returns:
-        B x K rows, spectrum by spectrum; the log evidence of each class, shape (B, K), up to a constant; further starts, at
-        other velocities that the classes may well have; and the spectrum of each of those.
+        B x K rows, spectrum by spectrum; the log evidence of each class, shape (B, K), up to a constant; whether the best is
+        so far from a good fit that these say little, shape (B,); further starts, at other velocities that the classes may
+        well have; and the spectrum of each of those.
     """
     found = [_search_one(model, net, data.flux[b, 0], data.ivar[b, 0]) for b in range(len(data))]
-    starts, evidences, others = zip(*found, strict=True)
+    starts, evidences, lost, others = zip(*found, strict=True)
     owner = torch.cat([torch.full_like(other.label, b) for b, other in enumerate(others)])
-    return Parameters.join(starts), torch.stack(evidences), Parameters.join(others), owner
+    return Parameters.join(starts), torch.stack(evidences), torch.stack(lost), Parameters.join(others), owner
 
 
-def _search_one(model: SpectrumModel, net: Net, flux: Tensor, ivar: Tensor) -> tuple[Parameters, Tensor, Parameters]:
+def _search_one(
+    model: SpectrumModel, net: Net, flux: Tensor, ivar: Tensor
+) -> tuple[Parameters, Tensor, Tensor, Parameters]:
     classes, some = len(net.mean), _every_second(model, net)
     evidence, solved = _evidence(net, range(classes), some, flux, ivar)
     k, v = divmod(int(evidence.argmax()), len(some))
     fit = net.mean[k, some[v]] + (solved[k, v, None] @ net.rows[k, some[v]])[0]
-    weight = ivar * 5 / (4 + (flux - fit).square() * ivar)  # outliers weighed down by the best of the first pass
-    best = evidence.max(1).values
-    among = torch.nonzero(best > best.max() - PRUNE).flatten()
-    evidence, solved = _evidence(net, among.tolist(), slice(None), flux, weight)
+    square = (flux - fit).square() * ivar
+    weight = 5 / (4 + square)  # outliers weighed down by the best of the first pass
+    misfit = 0.5 * float((weight * square - EXPECTED * (ivar > 0)).sum(dtype=torch.double))
+    best, lost = evidence.max(1).values, misfit > LOST
+    among = torch.nonzero((best > best.max() - PRUNE) | lost).flatten()
+    evidence, solved = _evidence(net, among.tolist(), slice(None), flux, ivar * weight)
     total = torch.full_like(best, -torch.inf)
     total[among] = torch.logsumexp(evidence, 1)
     place = torch.zeros_like(best, dtype=torch.long)
@@ -150,9 +168,9 @@ def _search_one(model: SpectrumModel, net: Net, flux: Tensor, ivar: Tensor) -> t
     coefficients = solved.new_zeros(classes, solved.shape[-1])
     coefficients[among] = solved[torch.arange(len(among), device=flux.device), place[among]]
     start = _start(model, net, torch.arange(classes, device=flux.device), place, coefficients)
-    row, knot = _other_velocities(model, evidence)
+    row, knot = _other_velocities(model, evidence, max(OTHER, misfit))
     other = _start(model, net, among[row], knot, solved[row, knot])
-    return start, (total - total.max()).clamp_min(-2 * PRUNE), other
+    return start, (total - total.max()).clamp_min(-2 * PRUNE), torch.tensor(lost, device=flux.device), other
 
 
 def _start(model: SpectrumModel, net: Net, label: Tensor, knot: Tensor, coefficients: Tensor) -> Parameters:
@@ -166,14 +184,16 @@ def _start(model: SpectrumModel, net: Net, label: Tensor, knot: Tensor, coeffici
     )
 
 
-def _other_velocities(model: SpectrumModel, evidence: Tensor) -> tuple[Tensor, Tensor]:
-    """Classes and knots, (n,) each, of second maxima of the evidence (K, V) along the velocity, those that are high."""
+def _other_velocities(model: SpectrumModel, evidence: Tensor, behind: float) -> tuple[Tensor, Tensor]:
+    """Classes and knots, (n,) each, of second maxima of the evidence (K, V) along the velocity, less than so many nats below
+    the first.
+    """
     reddenings = REDDENINGS if model.nuisance.ebv_sd > 0 else 1
     by_velocity, knot = evidence.unflatten(1, (-1, reddenings)).max(2)
     padded = torch.nn.functional.pad(by_velocity, (1, 1), value=-torch.inf)
     peak = (by_velocity > padded[:, :-2]) & (by_velocity >= padded[:, 2:])
-    peak &= by_velocity > by_velocity.max(1, keepdim=True).values - OTHER
-    peak &= by_velocity > by_velocity.max() - OTHER
+    peak &= by_velocity > by_velocity.max(1, keepdim=True).values - behind
+    peak &= by_velocity > by_velocity.max() - behind
     peak.scatter_(1, by_velocity.argmax(1, keepdim=True), False)  # that is the first
     row, velocity = torch.nonzero(peak).unbind(1)
     return row, velocity * reddenings + knot[row, velocity]

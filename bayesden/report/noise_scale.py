@@ -33,7 +33,7 @@ def plot_noise_scale(profiles: Mapping[str, ScaleProfile], title: str = "") -> F
         ax.plot(profile.wavelength, profile.scatter, lw=0.8, ls=":", mfc="white", label="its residuals", **style)
     ax.set_xlabel("vacuum wavelength  [Å]", fontsize=12)
     ax.set_ylabel("noise / pipeline's error", fontsize=12)
-    ax.set_ylim(0, None)
+    ax.set_ylim(0, 1.05 * ax.get_ylim()[1])
     ax.tick_params(which="both", direction="in", top=True, right=True)
     ax.set_title(title, fontsize=12, parse_math=False)
     ax.legend(fontsize=8.5, ncols=max(1, len(profiles)), loc="lower center", framealpha=0.9)

@@ -10,8 +10,10 @@ from typing import Literal
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
 from matplotlib.ticker import AutoMinorLocator
+from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
 from ..errors import InputError
@@ -77,6 +79,12 @@ class ShownFigure(Figure):
         picture = io.BytesIO()
         self.savefig(picture, format="png", dpi=SCREEN)
         return picture.getvalue()
+
+    def get_tightbbox(
+        self, renderer: RendererBase | None = None, bbox_extra_artists: list[Artist] | None = None
+    ) -> Bbox:
+        """All of the figure, inches: IPython crops it to this, and titles lie outside of the layout."""
+        return self.bbox_inches
 
 
 def is_column(size: str) -> bool:

@@ -27,7 +27,11 @@ from .workers import process_in_workers
 __all__ = ["LOG", "Options", "Summary", "run_survey"]
 
 LOG = "denoise.log"
-CHUNK, TABLE_CHUNK = 32, 256  # spectra of one chunk, and of one table
+FEW, CHUNK, TABLE_CHUNK = (
+    4,
+    32,
+    256,
+)  # spectra of one chunk: for a local worker that fits them one by one, else; in a table
 EVERY_S = 60.0  # how often the log says how far it is
 NAMED = 10  # failed files that the summary names
 
@@ -45,7 +49,8 @@ class Options:
         overwrite: Whether results that are there may be replaced.
         workers: Processes of this machine; 0 for none but this one.
         scheduler: Address of a dask scheduler, or ''.
-        chunk: Spectra of a chunk; 0 for 32, or as many as make a batch; 256 in a table.
+        chunk: Spectra of a chunk; 0 for 4 if local workers fit them one by one, else 32, or as many as make a batch; 256 in a
+            table.
     """
 
     resume: bool = False
@@ -198,7 +203,8 @@ class _Run:
     def _chunks(self) -> Iterator[Chunk]:
         """Chunks with something left to do; of spectra that are fitted alone only those that are left."""
         options, table = self.options, self.job.form == "table"
-        size = options.chunk or (TABLE_CHUNK if table else max(CHUNK, self.job.batch))
+        few = FEW if options.workers and self.job.alone else max(CHUNK, self.job.batch)  # so that workers end together
+        size = options.chunk or (TABLE_CHUNK if table else few)
         how = {"table": table, "plot": self.job.plot, "resume": options.resume, "overwrite": options.overwrite}
         for chunk in plan(self.inputs, self.out, size=size, **how):
             left = tuple(item for item in chunk.items if item.input not in self.settled)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -23,11 +24,12 @@ SPECTRA = int(os.environ.get("BAYESDEN_BENCH_SPECTRA", "200"))
 
 @dataclass(frozen=True)
 class Run:
-    """Wall time and processor time of all processes in seconds, peak memory of the largest in MB, and seconds of work, kind by
-    kind.
+    """Seconds to the first result and to the end, processor time of all processes, peak memory of the largest in MB, and
+    seconds of work, kind by kind.
     """
 
     spectra: int
+    first: float
     wall: float
     processor: float
     memory: float
@@ -65,11 +67,13 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 def run(files: list[Path], out: Path, *words: object) -> Run:
     out.mkdir()
+    began = datetime.now(UTC)
     (out / "list.txt").write_text("\n".join(map(str, files)))
     wall, processor, memory = bayesden("denoise", out / "list.txt", "--out", out, *words)
     timings = [json.loads(line)["timing"] for line in (out / "manifest.jsonl").read_text().splitlines()[1:]]
     work = {kind: sum(t[f"{kind}_s"] for t in timings) for kind in ("read", "fit", "write")}
-    return Run(len(files), wall, processor, memory, work)
+    first = (min(datetime.fromisoformat(t["finished"]) for t in timings) - began).total_seconds()
+    return Run(len(files), first, wall, processor, memory, work)
 
 
 def report(name: str, one: Run) -> None:
@@ -84,9 +88,9 @@ def report(name: str, one: Run) -> None:
 
 def test_the_program_starts_soon(files: list[Path], tmp_path: Path) -> None:
     helped, *_ = bayesden("denoise", "--help")
-    first = run(files[:1], tmp_path / "one")
-    print(f"\nhelp {helped:.2f} s, import to first result {first.wall:.2f} s", flush=True)
-    assert helped < 1.0 and first.wall < 6.0
+    one = run(files[:1], tmp_path / "one")
+    print(f"\nhelp {helped:.2f} s, import to first result {one.first:.2f} s, to the end {one.wall:.2f} s", flush=True)
+    assert helped < 1.0 and one.first < 6.0
 
 
 def test_cost_is_linear_and_memory_constant(files: list[Path], tmp_path: Path) -> None:

@@ -8,18 +8,33 @@ import pytest
 import torch
 from scipy.stats import multivariate_normal
 
+from bayesden.infer import rest_search
 from bayesden.infer.denoise import denoise
 from bayesden.infer.map import fit_map
-from bayesden.infer.modes import Settings, find_modes
+from bayesden.infer.modes import Settings, _close, find_modes
 from bayesden.infer.newton import Newton
 from bayesden.infer.reference import fit_map_pyro
-from bayesden.infer.rest_search import RANK, Net, _evidence, _gaussian, among_kernels, net_of, search
+from bayesden.infer.rest_search import (
+    RANK,
+    REACH,
+    REDDENINGS,
+    SPACING,
+    VELOCITIES,
+    Net,
+    _evidence,
+    _gaussian,
+    _knots,
+    among_kernels,
+    net_of,
+    search,
+)
 from bayesden.model.class_prior import ClassPrior
 from bayesden.model.data import Data
 from bayesden.model.flow_prior import FlowPrior
 from bayesden.model.joint import Parameters
 from bayesden.model.kernel_prior import KDEPrior, gaussian_prior
 from bayesden.model.local_kde import LocalKDEPrior
+from bayesden.model.rest_frame import LIGHT_KMS, RestFrame
 
 
 def test_the_evidence_is_that_of_a_gaussian(moving_model: Callable, draw: Callable) -> None:
@@ -84,6 +99,44 @@ def test_the_net_follows_the_model(moving_model: Callable) -> None:
     second = net_of(model)
     assert second is not first and not torch.equal(first.mean, second.mean)
     assert net_of(model.double()).mean.dtype == torch.float64
+
+
+@pytest.mark.parametrize("step", [3e-4, 1e-4])
+def test_the_net_is_as_fine_as_lines_are_and_has_a_star_at_rest(moving_model: Callable, step: float) -> None:
+    model = moving_model()
+    model.frame = RestFrame(model.grid, step=step, reach_kms=1500.0, extinction=np.linspace(3.0, 2.6, 96))
+    velocity = model.nuisance.velocity_kms(_knots(model)).unique()
+    widest = float(velocity.diff().max()) / (step * LIGHT_KMS)
+    assert widest <= SPACING + 1e-3 and len(velocity) >= VELOCITIES and (velocity.abs() < 1e-3).any()
+    assert float(velocity.max()) == pytest.approx(REACH * 150.0, rel=1e-4)
+
+
+def test_a_net_of_many_velocities_is_widened_before_it_fills_the_memory(
+    moving_model: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = moving_model()
+    model.frame = RestFrame(model.grid, step=1e-5, reach_kms=1500.0, extinction=np.linspace(3.0, 2.6, 96))
+    monkeypatch.setattr(rest_search, "NUMBERS", 3 * REDDENINGS * (RANK + 5) * 96 * 20)
+    assert len(model.nuisance.velocity_kms(_knots(model)).unique()) == 21
+
+
+def test_where_no_gaussian_fits_the_nearest_classes_are_all_tried() -> None:
+    objective, settings = torch.tensor([[0.0, -300.0, -9000.0, -900.0], [0.0, -300.0, -torch.inf, -900.0]]), Settings()
+    assert _close(objective, settings, torch.tensor([False, False])).tolist() == [0, 4]
+    assert _close(objective, settings, torch.tensor([True, False])).tolist() == [0, 1, 3, 4]
+    assert _close(objective, settings, torch.tensor([False, True])).tolist() == [0, 4, 5, 7]
+    assert _close(objective, replace(settings, lost=4), torch.tensor([False, True])).tolist() == [0, 4, 5, 7]
+
+
+def test_a_star_beyond_its_class_is_lost_and_one_within_is_not(
+    moving_model: Callable, draw: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = moving_model()
+    monkeypatch.setattr(rest_search, "LOST", 100.0)  # of few pixels
+    observations = draw(model, [0, 1, 2], snr=20.0, seed=2)
+    strange = [replace(o, flux=o.flux * (1 + 0.5 * np.cos(np.arange(96) / 2))) for o in observations]
+    _, _, lost, *_ = search(model, net_of(model), Data.stack([*observations, *strange]))
+    assert lost.tolist() == [False] * 3 + [True] * 3
 
 
 def test_velocity_and_class_are_found(moving_model: Callable, draw: Callable) -> None:

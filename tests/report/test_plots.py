@@ -1,10 +1,12 @@
 import dataclasses
+import io
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 
 from bayesden.errors import InputError, OutputError
 from bayesden.posterior import FLAGS, Feature, Posterior
@@ -242,6 +244,13 @@ def test_lines_that_the_model_lacks_are_named_and_their_labels_do_not_meet(n_exp
 def test_a_notebook_shows_a_figure_without_pyplot() -> None:
     fig = plot_posterior(make(2))
     assert isinstance(fig, Figure) and fig._repr_png_().startswith(b"\x89PNG\r\n")
+
+
+def test_no_title_is_cut_off_where_a_notebook_crops_figures() -> None:
+    fig, cropped = plot_posterior(make(2)), io.BytesIO()
+    fig.savefig(cropped, format="png", dpi=100, bbox_inches="tight", pad_inches=0)
+    width, height = Image.open(cropped).size
+    assert np.allclose((width, height), 100 * fig.get_size_inches(), atol=1)
 
 
 def luminance(colour: str) -> float:
