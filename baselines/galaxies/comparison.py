@@ -12,6 +12,7 @@ draws. `bound` is the posterior mean under the very prior that the galaxies are 
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +20,12 @@ from numpy.typing import NDArray
 
 from bayesden.errors import InputError, ModelError
 from bayesden.model.checkpoint import load_model
+from bayesden.model.joint import SpectrumModel
 from bayesden.spectrum import Observation
 from bayesden.train.library import Library
 
-from ..network_denoiser import NetworkDenoiser
+from ..methods import Method, fit_wiener, networks
 from ..tidy import write_rows
-from ..weights import load_weights
-from ..wiener import Wiener
 from .bed import Bed, Galaxies
 from .bound import PriorDraws, draw_prior, posterior_means
 from .library import load_galaxies
@@ -77,40 +77,39 @@ class Denoised:
 Run = Callable[[Sequence[Observation]], Denoised]
 
 
-def _noisy(observations: Sequence[Observation]) -> Denoised:
-    return Denoised(np.array([o.flux[0] for o in observations]))
+def _noisy(observations: Sequence[Observation]) -> NDArray:
+    return np.array([o.flux[0] for o in observations])
 
 
-def methods(library: Library, models: Sequence[str] = (), networks: Sequence[str] = ()) -> dict[str, Run]:
+def methods(library: Library, models: Sequence[str] = (), weights: Sequence[str] = ()) -> dict[str, Run]:
     """The denoisers by name.
 
     Raises:
+        InputError: if the training of a network is unfinished, or two have the same name.
         ModelError: if a model or network is not one for a library's pixels.
     """
-    table: dict[str, Run] = {"noisy": _noisy}
+    trained = networks(weights, library.grid)  # first: what is wrong with a file shows before the fits
+    ours = {f"bayesden {Path(path).stem}" if len(models) > 1 else "bayesden": path for path in models}
+    loaded = {name: load_model(path) for name, path in ours.items()}
+    for name, model in loaded.items():
+        if model.grid != library.grid:
+            raise ModelError(
+                f"{ours[name]}: expected a model for the pixels of the library of galaxies, got another grid"
+            )
     train, held = (library.subset(split).flux.astype(float) for split in ("train", "validation"))
-    wiener = Wiener.fit(train, library.grid, validation=held)
-    table["wiener"] = lambda observations: Denoised(np.array([p.flux for p in wiener.denoise(observations)]))
-    for path in networks:
-        weights = load_weights(Path(path))
-        _check(path, weights.grid == library.grid)
-        network = NetworkDenoiser(weights)
-        table[weights.name] = lambda seen, network=network: Denoised(np.array([p.flux for p in network.denoise(seen)]))
-    for path in models:
-        model = load_model(path)
-        _check(path, model.grid == library.grid)
-
-        def ours(observations: Sequence[Observation], model: object = model) -> Denoised:
-            flux, _, draws = posterior_flux(model, observations, DRAWS)
-            return Denoised(flux, draws)
-
-        table["bayesden"] = ours
-    return table
+    points = {"wiener": fit_wiener(train, held, library.grid), **trained}
+    table: dict[str, Run] = {"noisy": lambda observations: Denoised(_noisy(observations))}
+    table |= {name: partial(_point, method) for name, method in points.items()}
+    return table | {name: partial(_posterior, model) for name, model in loaded.items()}
 
 
-def _check(path: str, fits: bool) -> None:
-    if not fits:
-        raise ModelError(f"{path}: expected one for the pixels of the library of galaxies, got one for another grid")
+def _point(method: Method, observations: Sequence[Observation]) -> Denoised:
+    return Denoised(method(observations)[0])
+
+
+def _posterior(model: SpectrumModel, observations: Sequence[Observation]) -> Denoised:
+    flux, _, draws = posterior_flux(model, observations, DRAWS)
+    return Denoised(flux, draws)
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +135,7 @@ class _Bench:
     def rows(self, method: str, flux: NDArray | None, ages: NDArray) -> Iterator[Row]:
         """The rows of one method for the first n galaxies; without a flux what is measured of the spectra is NaN."""
         truth, wavelength = self.galaxies.flux[: len(ages)], self.fits.bed.grid.wavelength
-        noisy = _noisy(self.observations[: len(ages)]).flux
+        noisy = _noisy(self.observations[: len(ages)])
         if flux is None:
             measures = [np.full(len(truth), np.nan)] * 8
         else:
@@ -149,7 +148,7 @@ class _Bench:
 
 def _bound(bench: _Bench, draws: PriorDraws, report: Callable[[str], None]) -> list[Row]:
     scale = np.array([o.ivar[0, -1] for o in bench.observations]) ** -0.5 / draws.curve[-1]
-    found = posterior_means(draws, _noisy(bench.observations).flux, scale)
+    found = posterior_means(draws, _noisy(bench.observations), scale)
     report(f"{bench.condition}: bound: {np.median(found.effective):.0f} effective draws (median)")
     return list(bench.rows("bound", found.flux, found.quantities))
 

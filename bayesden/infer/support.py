@@ -22,12 +22,17 @@ of the star in log-likelihood :math:`\Delta`, expanded about s with the score b 
 
 How each is distributed over ordinary stars depends on how much the data say, that is on the noise's median share
 :math:`\phi` in :math:`\sigma_b^2 + v_b`. So it is compared with its distribution, given :math:`\phi`, over held-out
-spectra with real noise (`Null`), and Fisher's method joins the n p-values,
+spectra with real noise (`Null`). Fisher's method joins the p-values of residuals and latents, which a strange star raises
+together; a lack of features, which nothing else shows, is one more chance to be strange, of weight w = 0.2:
 
-.. math:: p = q \sum_{i < n} \frac{(-\ln q)^i}{i!}, \qquad q = p_\text{residual}\; p_\text{latent}\; p_\text{featureless} .
+.. math:: p = 1 - \max\big( (1 - p_\text{star})^{1/(1-w)},\; (1 - p_\text{featureless})^{1/w} \big), \qquad
+          p_\text{star} = q\,(1 - \ln q), \quad q = p_\text{residual}\; p_\text{latent} ,
+
+which is uniform if the two are independent.
 
 References:
     Fisher (1932), Statistical Methods for Research Workers, section 21.1.
+    Šidák (1967), J. American Statistical Association 62, 626.
 """
 
 import math
@@ -59,6 +64,7 @@ SMOOTH = 10  # order of the smooth curve that a star is compared with
 MEDIAN = 0.4549364  # of chi-squared with one degree of freedom
 PROBABILITIES = (0.99, 0.9, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01)  # of a tail's table
 GROUPS = 6
+PLAIN = 0.2  # weight of the lack of features
 STATISTICS = ("residual", "latent", "featureless")
 
 
@@ -225,9 +231,17 @@ class Null:
 
     def p_value(self, found: Surprise) -> float:
         """Probability that an ordinary spectrum is as surprising."""
-        each = (tail.p_value(found.noise_share, getattr(found, key)) for key, tail in self.tails.items())
-        log = sum(math.log(max(p, 1e-300)) for p in each)
-        return math.exp(log) * sum((-log) ** i / math.factorial(i) for i in range(len(self.tails)))
+        each = {key: tail.p_value(found.noise_share, getattr(found, key)) for key, tail in self.tails.items()}
+        log = math.log(max(each["residual"] * each["latent"], 1e-300))
+        star = math.exp(log) * (1 - log)
+        if "featureless" not in each:
+            return star
+        return min(_one_of(star, 1 - PLAIN), _one_of(each["featureless"], PLAIN))
+
+
+def _one_of(p: float, weight: float) -> float:
+    """What a p-value becomes that is one of several, with a share of the chances."""
+    return -math.expm1(math.log1p(-min(p, 1 - 1e-15)) / weight)
 
 
 def null_of(model: SpectrumModel) -> Null:

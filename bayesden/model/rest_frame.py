@@ -3,8 +3,8 @@ r"""From a star at rest to the pixels: Doppler shift, dust, bins.
 A generator that was trained on rest-frame spectra lives on N cells that are uniform in :math:`u = \ln\lambda` and reach
 beyond the pixels. The model is shifted, never the data:
 
-.. math:: s_d = 10^{-0.4\,E(B-V)\,A_d} \sum_j W_{dj} \sum_k h_k(r)\, g_{j - n - k}, \qquad
-          \frac{1}{\delta}\ln(1 + v/c) = n + r, \quad |r| \le \tfrac12,
+.. math:: s_d = 10^{-0.4\,E(B-V)\,A_d} \sum_j W_{dj} \sum_k h_k(r)\, g_{j - n + k}, \qquad
+          \frac{1}{\delta}\ln(1 + v/c) = n - r, \quad 0 \le r < 1,
 
 with the cell's width :math:`\delta` in u, the six-point Lagrange filter h for the fraction of a cell, the share
 :math:`W_{dj}` of pixel d that cell j covers, and the extinction curve :math:`A_d = A(\lambda_d)/E(B-V)` at the pixel, which
@@ -83,7 +83,7 @@ class RestFrame(nn.Module):
     def shift(self, spectra: Tensor, velocity_kms: Tensor, *, slope: bool = False) -> Tensor:
         """Spectra (B, n, N) at velocities (B,), on the inner cells; with `slope` a last row, the first's derivative by v."""
         cells = torch.log1p(velocity_kms.double() / LIGHT_KMS) / self.step
-        whole = cells.detach().round()
+        whole = cells.detach().ceil()  # so that the fraction is between the filter's middle taps, and nothing jumps
         value, change = lagrange(whole - cells)
         inner = spectra.shape[-1] - 2 * self.margin
         first = self.margin - whole.long() + TAPS[0].item()

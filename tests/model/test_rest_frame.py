@@ -52,6 +52,26 @@ def test_a_shift_by_a_whole_cell_is_a_translation(frame):
     assert torch.allclose(there, here, atol=1e-9)
 
 
+@pytest.mark.parametrize("cells", [-7.5, -3.0, 0.0, 0.5, 4.0, 6.5])
+def test_nothing_jumps_as_the_velocity_grows(frame, cells):
+    """Not even for a line of one cell, where the filter goes from one cell to the next."""
+    rest = torch.zeros(1, 1, frame.cells.size, dtype=torch.double)
+    rest[..., frame.cells.size // 2] = 1.0
+    below, above = (
+        frame.shift(rest, torch.tensor([np.expm1((cells + s) * frame.step) * LIGHT_KMS]))[0, 0] for s in (-1e-6, 1e-6)
+    )
+    assert float((above - below).abs().max()) < 1e-5
+
+
+def test_a_shift_and_the_shift_back_are_mirror_images(frame):
+    rest = torch.zeros(1, 1, frame.cells.size, dtype=torch.double)
+    rest[..., frame.cells.size // 2] = 1.0
+    there, back = (frame.shift(rest, torch.tensor([np.expm1(s * frame.step) * LIGHT_KMS]))[0, 0] for s in (0.3, -0.3))
+    middle = frame.cells.size // 2 - frame.margin
+    reach = torch.arange(-6, 7)
+    assert torch.allclose(there[middle + reach], back[middle - reach], atol=1e-9)
+
+
 def test_the_slope_equals_finite_differences_and_autograd(frame):
     rest = torch.from_numpy(frame.rest(line(FINE)[None], FINE))[None]
     v = torch.tensor([33.3], dtype=torch.double)
