@@ -106,4 +106,4 @@ def test_other_numbers_fail_the_self_test():
     assert self_test(model).status == "ok"
     model.nuisance = replace(model.nuisance, velocity_sd_kms=1.0)  # a prior that pulls the velocity to 0
     check = self_test(model)
-    assert check.status == "failed" and "velocity_kms: expected 3.31 ± 0.1, got" in check.found
+    assert check.status == "failed" and "velocity_kms: expected 3.08 ± 0.1, got" in check.found
