@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from bayesden.errors import InputError, ModelError
 from bayesden.infer.denoise import denoise
 from bayesden.model.checkpoint import load_model
+from bayesden.model.joint import SpectrumModel
 from bayesden.posterior import Posterior
 from bayesden.spectrum import Grid, Observation
 from bayesden.train.library import Library
@@ -32,6 +33,7 @@ __all__ = [
     "coadd",
     "fit_empca",
     "fit_wiener",
+    "load_fitting",
     "methods",
     "moments",
     "networks",
@@ -136,6 +138,18 @@ def networks(paths: Sequence[str], grid: Grid) -> dict[str, Method]:
     return table
 
 
+def load_fitting(name: str, grid: Grid) -> SpectrumModel:
+    """A model of this package, by its name or path, for a bed's pixels.
+
+    Raises:
+        ModelError: if it is for another grid.
+    """
+    model = load_model(name)
+    if model.grid != grid:
+        raise ModelError(f"{name}: expected a model for the bed's {grid.size} pixels, got one for another grid")
+    return model
+
+
 def ours(names: Sequence[str], grid: Grid) -> dict[str, Method]:
     """Models of this package by name.
 
@@ -144,9 +158,7 @@ def ours(names: Sequence[str], grid: Grid) -> dict[str, Method]:
     """
     table = {}
     for name in names:
-        model = load_model(name)
-        if model.grid != grid:
-            raise ModelError(f"{name}: expected a model for the bed's {grid.size} pixels, got one for another grid")
+        model = load_fitting(name, grid)
         numbers = sum(t.numel() for t in model.state_dict().values())
         table[f"bayesden {Path(name).stem}"] = Method(partial(denoise, model=model), numbers)
     return table

@@ -18,13 +18,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bayesden.errors import InputError, ModelError
-from bayesden.model.checkpoint import load_model
+from bayesden.errors import InputError
 from bayesden.model.joint import SpectrumModel
 from bayesden.spectrum import Observation
 from bayesden.train.library import Library
 
-from ..methods import Method, fit_wiener, networks
+from ..methods import Method, fit_wiener, load_fitting, networks
 from ..tidy import write_rows
 from .bed import Bed, Galaxies
 from .bound import PriorDraws, draw_prior, posterior_means
@@ -89,18 +88,15 @@ def methods(library: Library, models: Sequence[str] = (), weights: Sequence[str]
         ModelError: if a model or network is not one for a library's pixels.
     """
     trained = networks(weights, library.grid)  # first: what is wrong with a file shows before the fits
-    ours = {f"bayesden {Path(path).stem}" if len(models) > 1 else "bayesden": path for path in models}
-    loaded = {name: load_model(path) for name, path in ours.items()}
-    for name, model in loaded.items():
-        if model.grid != library.grid:
-            raise ModelError(
-                f"{ours[name]}: expected a model for the pixels of the library of galaxies, got another grid"
-            )
+    ours = {
+        f"bayesden {Path(path).stem}" if len(models) > 1 else "bayesden": load_fitting(path, library.grid)
+        for path in models
+    }
     train, held = (library.subset(split).flux.astype(float) for split in ("train", "validation"))
     points = {"wiener": fit_wiener(train, held, library.grid), **trained}
     table: dict[str, Run] = {"noisy": lambda observations: Denoised(_noisy(observations))}
     table |= {name: partial(_point, method) for name, method in points.items()}
-    return table | {name: partial(_posterior, model) for name, model in loaded.items()}
+    return table | {name: partial(_posterior, model) for name, model in ours.items()}
 
 
 def _point(method: Method, observations: Sequence[Observation]) -> Denoised:

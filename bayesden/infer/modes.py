@@ -44,7 +44,7 @@ class Settings:
         kernels: Starts of each candidate among the kernels of the latent prior (models of stars at rest).
         keep: Candidates of each spectrum that go on, at most, besides the start at the class's mean.
         margin: Candidates further than this below the best do not go on, in nats.
-        lost: Candidates of a spectrum that go on although they are, where not even the best is near the data.
+        lost: Candidates of a spectrum that go on in any case, where not even the best is near the data.
         tied: Candidates closer than this to the best go on, however many, in nats.
         iterations: Newton steps of the refinement, at most.
         tolerance: Predicted gain at which a candidate counts as converged, in nats.
@@ -188,17 +188,15 @@ def _search_at_rest(
 
 
 def _close(objective: Tensor, settings: Settings, lost: Tensor | None = None) -> Tensor:
-    """Rows of candidates (B, n), flattened, that are within the margin of their spectrum's best, or of one that is lost
-    (B,), and among the first, or so close to the best that they may be it.
+    """Rows of candidates (B, n), flattened, that are within the margin of their spectrum's best and among the first, or
+    so close to it that they may be the best; of a spectrum that is lost (B,) the first few in any case.
     """
     behind = objective.max(1, keepdim=True).values - objective
-    close = behind <= settings.margin
+    rank = behind.argsort(dim=1, stable=True).argsort(dim=1)
+    close = (behind <= settings.margin) & ((rank < settings.keep) | (behind <= settings.tied))
     if lost is not None:
-        nearest = objective.topk(min(settings.lost, objective.shape[1]), 1)
-        close |= torch.zeros_like(close).scatter_(1, nearest.indices, lost.unsqueeze(1) & nearest.values.isfinite())
-    first = objective.topk(min(settings.keep, objective.shape[1]), 1).indices
-    among = torch.zeros_like(close).scatter_(1, first, True) | (behind <= settings.tied)
-    return torch.nonzero((close & among).flatten()).flatten()
+        close |= lost.unsqueeze(1) & (rank < settings.lost) & behind.isfinite()
+    return torch.nonzero(close.flatten()).flatten()
 
 
 def _smooth(model: SpectrumModel) -> SpectrumModel:

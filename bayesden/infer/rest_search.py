@@ -39,8 +39,8 @@ REACH = 2.75  # of the net, in prior standard deviations of velocity
 AMPLITUDE = 0.3  # prior standard deviation of the amplitude
 OTHER = 20.0  # nats below the best at which a second velocity is given up: the net is coarse
 PRUNE = 1000.0  # nats below the best at which a class is given up after the first, coarse pass
-LOST = 225.0  # nats that the best is from a good fit beyond which evidences say little, and no class is given up
-EXPECTED = 0.787  # of a squared residual in units of its error, times the weight that outliers are given
+LOST = 225.0  # nats that the best may be from a good fit; beyond, evidences say little, and no class is given up here
+EXPECTED = 0.7863  # mean of a normal residual's square times its weight 5 / (4 + square)
 
 
 @dataclass(frozen=True, eq=False)

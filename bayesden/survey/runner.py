@@ -27,11 +27,8 @@ from .workers import process_in_workers
 __all__ = ["LOG", "Options", "Summary", "run_survey"]
 
 LOG = "denoise.log"
-FEW, CHUNK, TABLE_CHUNK = (
-    4,
-    32,
-    256,
-)  # spectra of one chunk: for a local worker that fits them one by one, else; in a table
+CHUNK, TABLE_CHUNK = 32, 256  # spectra of one chunk, and of one table
+FEW = 4  # of a chunk for local workers that fit one by one, so that they end together
 EVERY_S = 60.0  # how often the log says how far it is
 NAMED = 10  # failed files that the summary names
 
@@ -203,7 +200,7 @@ class _Run:
     def _chunks(self) -> Iterator[Chunk]:
         """Chunks with something left to do; of spectra that are fitted alone only those that are left."""
         options, table = self.options, self.job.form == "table"
-        few = FEW if options.workers and self.job.alone else max(CHUNK, self.job.batch)  # so that workers end together
+        few = FEW if options.workers and self.job.alone else max(CHUNK, self.job.batch)
         size = options.chunk or (TABLE_CHUNK if table else few)
         how = {"table": table, "plot": self.job.plot, "resume": options.resume, "overwrite": options.overwrite}
         for chunk in plan(self.inputs, self.out, size=size, **how):

@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from scipy.stats import multivariate_normal
+from scipy.integrate import quad
+from scipy.stats import multivariate_normal, norm
 
 from bayesden.infer import rest_search
 from bayesden.infer.denoise import denoise
@@ -15,6 +16,7 @@ from bayesden.infer.modes import Settings, _close, find_modes
 from bayesden.infer.newton import Newton
 from bayesden.infer.reference import fit_map_pyro
 from bayesden.infer.rest_search import (
+    EXPECTED,
     RANK,
     REACH,
     REDDENINGS,
@@ -126,6 +128,11 @@ def test_where_no_gaussian_fits_the_nearest_classes_are_all_tried() -> None:
     assert _close(objective, settings, torch.tensor([True, False])).tolist() == [0, 1, 3, 4]
     assert _close(objective, settings, torch.tensor([False, True])).tolist() == [0, 4, 5, 7]
     assert _close(objective, replace(settings, lost=4), torch.tensor([False, True])).tolist() == [0, 4, 5, 7]
+
+
+def test_a_normal_residual_is_what_a_good_fit_leaves() -> None:
+    expected, _ = quad(lambda x: 5 * x**2 / (4 + x**2) * norm.pdf(x), -12, 12)
+    assert pytest.approx(expected, abs=1e-4) == EXPECTED
 
 
 def test_a_star_beyond_its_class_is_lost_and_one_within_is_not(

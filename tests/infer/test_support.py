@@ -42,9 +42,9 @@ def test_p_falls_with_either_statistic_and_has_a_tail_beyond_the_table() -> None
     null = Null.fit(ordinary(2000, 0))
     for key in ("residual", "latent", "featureless"):
         values = [
-            null.p_value(replace(Surprise(1.0, 10.0, 5e-4, 0.5), **{key: v})) for v in (1e-9, 1.0, 5.0, 50.0, 1e3, 1e30)
+            null.p_value(replace(Surprise(1.0, 9.0, 5e-4, 0.5), **{key: v})) for v in (1e-9, 1.0, 5.0, 50.0, 1e3, 1e30)
         ]
-        assert all(a >= b for a, b in pairwise(values)) and values[0] > 0.1 and values[-1] < 1e-3
+        assert all(a >= b for a, b in pairwise(values)) and values[0] > 0.15 and values[-1] < 1e-4
         assert all(0 <= v <= 1 for v in values)
     tail = Tail.fit(np.linspace(0, 1, 100), np.random.default_rng(0).lognormal(size=100))
     assert 0 < tail.p_value(0.5, 1e6) < 1e-6 < tail.p_value(0.5, 1.0)

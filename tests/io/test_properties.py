@@ -22,9 +22,7 @@ law = settings(derandomize=True, deadline=None, database=None, max_examples=40)
 GRID = Grid.uniform(4000.0, 9000.0, 64)
 NATIVE = Grid(10.0 ** np.arange(3.59, 3.97, 2e-3))
 N = NATIVE.size
-SEEN = np.flatnonzero(
-    (NATIVE.edges[:-1] > GRID.edges[0]) & (NATIVE.edges[1:] < GRID.edges[-1])
-)  # native pixels in the grid
+IN_GRID = (NATIVE.edges[:-1] > GRID.edges[0]) & (NATIVE.edges[1:] < GRID.edges[-1])
 any_number = st.floats(allow_nan=True, allow_infinity=True)
 single = st.floats(width=32, allow_nan=True, allow_infinity=True)
 moderate = st.integers(-(10**9), 10**9).map(lambda number: number / 1024)  # far from underflow
@@ -64,7 +62,7 @@ def test_whatever_a_file_holds_an_observation_is_sound(flux, ivar, seed):
 
 
 @law
-@given(st.integers(0, 2**31 - 1), st.sampled_from(SEEN.tolist()))
+@given(st.integers(0, 2**31 - 1), st.sampled_from(np.flatnonzero(IN_GRID).tolist()))
 def test_a_pixel_is_bad_exactly_when_one_of_its_bits_says_so(bits, where):
     mask = np.zeros(N, np.int32)
     mask[where] = bits
