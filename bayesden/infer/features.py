@@ -4,10 +4,12 @@ Gaussian profiles t of some widths, from unresolved to 1500 km/s, are put at eve
 each an amplitude :math:`\hat a = U / I`. Its variance is that of the noise, :math:`1 / I`, plus that of the model's own
 discrepancy at the line,
 
-.. math:: v = \gamma_w^2 e^{2a} \overline{\tau_C^2} + \kappa^2 \overline{f^2},
+.. math:: v = \gamma_w^2 e^{2a} \overline{\tau_C^2} + \kappa^2 \overline{f^2}
+    + \kappa_1^2 \overline{f'^2} + \kappa_2^2 \overline{f''^2},
 
-averaged over the profile, as if it were the same all over a line: :math:`\tau_C` is what the generator is known to miss, and
-the share :math:`\kappa` of the flux what real stars and calibrations differ by from any library. :math:`\tau_C` is a mean over
+averaged over the profile, as if it were the same all over a line: :math:`\tau_C` is what the generator is known to miss; the
+share :math:`\kappa` of the flux f is what real stars and calibrations differ by from any library; a wavelength solution may be
+off by the fraction :math:`\kappa_1` of a pixel, and a resolution by the like share. :math:`\tau_C` is a mean over
 the stars of a class, of which most are made better and some much worse; how well this one is, the residuals themselves say. At
 each width w the scale :math:`\gamma_w` is such that the median of :math:`\hat a^2 / (1/I + v)` over all pixels is that of
 :math:`\chi^2_1`: lines are few and do not move it.
@@ -53,7 +55,7 @@ CANDIDATES = 6
 STEPS = 3  # of the refit
 OWN = 0.1  # share of a profile's information that the parameters must leave
 SEEN, INSIDE = 0.7, 0.95  # shares of a profile's pixels, by weight, that must be observed and off the grid's ends
-FLUX = 0.003  # kappa
+FLUX, SHIFT, BLUR = 0.003, 0.05, 0.05  # kappa, kappa_1, kappa_2
 BEST, WORST = 0.3, 5.0  # of gamma: the bulk of the pixels says little of a few places that the class is made badly at
 MEDIAN = 0.4549364  # of chi-squared with one degree of freedom
 ENDS_KMS = 4000.0  # of the grid, not searched: what the model makes there comes from cells that few templates reach
@@ -169,7 +171,10 @@ def _scan(
 
 def _discrepancy(star: Tensor, tau: Tensor, profiles: list[Tensor]) -> tuple[Tensor, Tensor]:
     """Variance of a line's height in units of the star: what the model is known to miss, and what stars differ by; (W, D)."""
-    each = torch.stack([tau.to(star).square(), (FLUX * star).square()])
+    before, after = (torch.cat([star[:1], star, star[-1:]])[k : k + len(star)] for k in (0, 2))
+    slope, curvature = (after - before) / 2, before - 2 * star + after
+    differing = (FLUX * star).square() + (SHIFT * slope).square() + (BLUR * curvature).square()
+    each = torch.stack([tau.to(star).square(), differing])
     return tuple(torch.stack([slide(each, p.square()) / p.square().sum() for p in profiles], 1))
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import InputError
@@ -27,7 +28,8 @@ class Data:
             and for exposures that a spectrum lacks: those have no calibration terms.
         scale: The flux that counts as 1, shape :math:`(B,)`, in each observation's unit; about mean |flux|.
         context: What else is known of the noise (`noise_context.py`), shape :math:`(B, E, C, D)`; None if nothing.
-        side: +1 in the blue arm, -1 in the red one, 0 in both or unknown, :math:`(B, E, D)`; None if all are unknown.
+        side: +1 in the blue arm, -1 in the red one, from one to the other where they were joined, 0 where unknown,
+            :math:`(B, E, D)`; None if all are unknown.
     """
 
     flux: Tensor
@@ -67,7 +69,7 @@ class Data:
             ivar[b, : obs.n_exposures] = np.minimum(obs.ivar * scale[b] ** 2, 1e8)
             share[b, : obs.n_exposures] = shares(obs.ivar, trust[b])
             context[b, : obs.n_exposures] = noise_context(obs)
-            side[b, : obs.n_exposures] = (obs.arm == ARM_BLUE).astype(np.float32) - (obs.arm == ARM_RED)
+            side[b, : obs.n_exposures] = _sides(obs.arm)
         known = bool(side.any())
         scale, mask = (torch.from_numpy(a).to(device) for a in (scale, ivar <= 0))
         tensors = (torch.from_numpy(a).to(device, dtype) for a in (flux, ivar, share, context, side))
@@ -97,3 +99,18 @@ class Data:
         """The inverse-variance mean over exposures that agree, as a batch with E = 1."""
         flux, ivar = mean_of_agreeing(self.flux, self.ivar, self.share)
         return Data(flux, ivar, ivar <= 0, torch.zeros_like(self.share[:, :1]), self.scale)
+
+
+def _sides(arm: NDArray) -> NDArray:
+    """What `Data.side` holds, from bits of arms (E, D).
+
+    In SDSS files the arms' shares of the inverse variance run from one end of their overlap to the other within 0.2 of a
+    straight line, so that line stands for them.
+    """
+    blue, red = (arm & ARM_BLUE) > 0, (arm & ARM_RED) > 0
+    side = blue.astype(np.float32) - red
+    for row, both in zip(side, blue & red, strict=True):
+        joined = np.flatnonzero(both)
+        if joined.size:
+            row[joined] = np.interp(joined, [joined[0] - 1, joined[-1] + 1], [1.0, -1.0])
+    return side

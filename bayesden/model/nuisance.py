@@ -10,7 +10,8 @@ polynomials of their own, an exposure with one arm has none. Terms of an exposur
 
 - Chebyshev polynomials :math:`T_0 \dots T_P` over the grid, of scale :math:`\sigma_c`;
 - the same times +1 in the blue arm and -1 in the red one, :math:`T_0 \dots T_Q`, of scale :math:`\sigma_b`: with the former,
-  a polynomial for each arm. They are 0 where both arms were joined, or the arm is not known;
+  a polynomial for each arm. Where both were joined the factor runs from +1 to -1, as their weights do; where the arm is not
+  known it is 0;
 - a shift :math:`w_e` of the wavelength solution, of scale :math:`\sigma_w`, to first order: :math:`\mathcal D = \partial /
   \partial v` on the pixels (`PixelShift`). Wavelengths have a zero point, so nothing is taken out of the shifts: the star's
   velocity is as uncertain as they leave it.
@@ -163,7 +164,7 @@ class Nuisance:
         """What the exposures' terms multiply in the logarithm of the gain: (n', D), or (B, E, n', D) with arms.
 
         Arguments:
-            side: +1 in the blue arm, -1 in the red one, 0 elsewhere, shape (B, E, D); None where it is not known.
+            side: +1 in the blue arm, -1 in the red one (`Data.side`), shape (B, E, D); None where it is not known.
             size: Pixels D.
             like: Of the dtype and on the device that the result shall have.
         """
