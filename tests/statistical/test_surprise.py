@@ -16,7 +16,7 @@ from bayesden.posterior import Posterior
 pytestmark = pytest.mark.statistical
 NO_STAR = 0.02
 # Missed: at most 1 % of clean spectra are to have new lines. Of the test split's 4 % do at S/N 10 with four exposures and 18 %
-# at S/N 40, but of ten that were looked at seven have a line that is in no other template (Be stars, interstellar Na D, spikes),
+# at S/N 40, but of ten that were looked at seven have a line of their own (Be stars, interstellar Na D, spikes of the template),
 # and three are made less well (docs/quality.md); of 120 of the validation split none has.
 SEEN_WHERE_NONE = {3.0: 0.01, 10.0: 0.06, 40.0: 0.22}
 # The bar is 0.9. Missed at S/N 20: 0.72 of 90, as 0.41 of the deepened lines, which latents and factors take up, were found
