@@ -234,9 +234,7 @@ def distinct(model: SpectrumModel, fit: Fit, spectrum: Tensor) -> Tensor:
     if not (model.foreground and model.nuisance.velocity_sd_kms > 0):
         return best
     place = fit.at.z.shape[1] + fit.at.detail.shape[1]
-    unit = torch.zeros_like(fit.precision[..., :1])
-    unit[:, place] = 1.0
-    sigma = torch.linalg.solve_triangular(torch.linalg.cholesky(fit.precision), unit, upper=False).norm(dim=(1, 2))
+    sigma = torch.cholesky_inverse(torch.linalg.cholesky(fit.precision))[:, place, place].sqrt()
     velocity, kept = fit.at.foreground[:, 0].double(), best.tolist()
     top = fit.objective.new_full((int(spectrum.max()) + 1,), -torch.inf)
     top = top.scatter_reduce(0, spectrum, fit.objective, "amax")

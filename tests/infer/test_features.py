@@ -9,7 +9,18 @@ import torch
 from scipy.stats import kstest
 
 from bayesden.infer.denoise import denoise
-from bayesden.infer.features import BEST, FEATURE_LEVEL, WORST, _own_scale, bank, trials
+from bayesden.infer.features import (
+    BEST,
+    BLUR,
+    FEATURE_LEVEL,
+    FLUX,
+    SHIFT,
+    WORST,
+    _discrepancy,
+    _own_scale,
+    bank,
+    trials,
+)
 from bayesden.infer.line_table import identify
 from bayesden.infer.stack import pixel_profile
 from bayesden.model.joint import SpectrumModel
@@ -152,3 +163,17 @@ def test_lines_are_the_same_alone_and_beside_a_star_with_more_exposures(model: S
     assert [f.wavelength_A for f in alone.features] == [f.wavelength_A for f in beside.features]
     for one, two in zip(alone.features, beside.features, strict=True):
         assert one.significance == pytest.approx(two.significance, rel=1e-3)
+
+
+def test_stars_differ_by_a_little_shift_and_blur_of_their_own_lines() -> None:
+    """Against the same line moved, and made by a spectrograph whose pixel-wide profile is wider by that share."""
+    x, height, width = torch.arange(101, dtype=torch.double) - 50, 0.5, 3.0
+
+    def star(centre: float = 0.0, var: float = width**2) -> torch.Tensor:
+        return 1 - height * width / var**0.5 * torch.exp(-0.5 * (x - centre).square() / var)
+
+    expected = (star(SHIFT) - star()).square() + (star(var=width**2 + (1 + BLUR) ** 2 - 1) - star()).square()
+    _, differing = _discrepancy(star(), torch.zeros(101), [torch.ones(1, dtype=torch.double)])
+    found = differing[0] - (FLUX * star()).square()
+    assert expected.max() > 1e-5
+    torch.testing.assert_close(found, expected, rtol=0.25, atol=1e-7)
