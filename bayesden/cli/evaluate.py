@@ -3,7 +3,9 @@
 import json
 import traceback
 from collections.abc import Mapping
+from dataclasses import asdict
 from enum import StrEnum
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -77,6 +79,7 @@ def evaluate(
     """Run `bayesden evaluate`; `pages.py` has what it says of itself."""
     from ..evaluate.calibration import Plan, calibrate
     from ..evaluate.certificate import certificate
+    from ..evaluate.kept import Kept
     from ..model.checkpoint import load_model
 
     methods = list(dict.fromkeys(one.value for one in method or (Method.LAPLACE, Method.ENSEMBLE)))
@@ -86,6 +89,11 @@ def evaluate(
         check_output(store, ".safetensors", "--store")
     loaded = load_model(model)
     templates = _read(files or [], loaded.grid, context.obj["debug"])
+    facts = {"model": loaded.card.get("name", ""), "sha256": loaded.card.get("sha256", "")}
+    facts |= {"templates": [one.name for one in templates]}
+    parts = out / "parts"
+    check_folder(parts)
+    kept = Kept(parts, facts | asdict(plan) | {"version": version("bayesden")})
     with progress() as report:
         places = calibrate(
             loaded,
@@ -93,10 +101,11 @@ def evaluate(
             plan,
             templates=templates,
             progress=lambda done, total: report("evaluate", done, total),
+            kept=kept,
         )
-    facts = {"model": loaded.card.get("name", ""), "sha256": loaded.card.get("sha256", "")}
-    card = certificate(places, loaded.classes, plan, facts | {"templates": [one.name for one in templates]})
+    card = certificate(places, loaded.classes, plan, facts)
     _write(card, out)
+    kept.clear()
     _show(card)
     if store is not None:
         _store(loaded, card, store)

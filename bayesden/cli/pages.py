@@ -302,7 +302,8 @@ Exposures have plain errors of two arms by default; with FILEs those of real spe
 scaled to each signal-to-noise ratio. A FILE that cannot be used is named on standard error, and the others are used.
 
 DIR/calibration.json is the card, DIR/calibration.png shows it; those that exist are replaced. With --store the card is kept in a
-model file too. What this does not test is whether the model is right about real stars.
+model file too. Until then DIR/parts holds the stars that are done, some thirty in a file: the same command goes on after them if
+it was stopped. What this does not test is whether the model is right about real stars.
 
 Laplace takes about a third of a second a star and core, ensemble some 4 seconds, svi as long, nuts minutes.
 

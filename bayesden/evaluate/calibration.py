@@ -24,11 +24,12 @@ from ..model.data import Data
 from ..model.joint import SpectrumModel
 from ..spectrum import Observation
 from .in_model import at_snr, plain_template, simulate, template_data
+from .kept import Kept
 from .places import Places, places_of
 
 __all__ = ["Plan", "calibrate"]
 
-CHUNK_EXPOSURES = 64  # of all stars fitted together: bounds the memory
+CHUNK_EXPOSURES = 32  # of all stars fitted together: bounds the memory, and what is lost when a run is stopped
 OTHERS = 64  # stars whose flux the references of TARP come from
 
 
@@ -71,6 +72,7 @@ def calibrate(
     *,
     templates: Sequence[Observation] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
+    kept: Kept | None = None,
 ) -> dict[str, Places]:
     """Simulate stars, fit them with every engine and see where the truth stands.
 
@@ -81,6 +83,7 @@ def calibrate(
         templates: Whose errors, masks and arms the exposures have, on the model's grid, with as many exposures or more;
             by default a plain one. They take turns.
         progress: Called with stars done and stars in all.
+        kept: Batches of this plan that are done already, and a place for those to come.
 
     Raises:
         InputError: if a method is not known, or a template has too few exposures.
@@ -90,19 +93,42 @@ def calibrate(
             raise InputError(f"method: expected one of {', '.join(ENGINES)}, got {method!r}")
     cells = _cells(model, plan, templates)
     each, size = -(-plan.simulations // len(cells)), max(1, CHUNK_EXPOSURES // plan.exposures)
-    done, parts = 0, {method: [] for method in methods}
-    for number, (snr, template) in enumerate(cells):
-        others = simulate(model, template, OTHERS, seed=_seed(plan, number, -1))
+    parts = {method: [] for method in methods}
+    for number in range(len(cells)):
         for start in range(0, each, size):
-            seed = _seed(plan, number, start)
-            stars = simulate(model, template, min(size, each - start), seed=seed)
-            located = locate(model, stars.data, seed=plan.seed)
+            found = {method: kept.load(method, number, start) if kept else None for method in methods}
+            missing = [method for method in methods if found[method] is None]
+            if missing:
+                count = min(size, each - start)
+                for method, places in _batch(model, missing, plan, cells[number], number, start, count).items():
+                    found[method] = places
+                    if kept:
+                        kept.save(places, method, number, start)
             for method in methods:
-                draws = ENGINES[method](model, located, samples=plan.samples, chains=plan.chains, seed=plan.seed)
-                parts[method].append(places_of(model, stars, located, draws, others.flux, snr=snr, seed=seed))
-            done += len(stars)
-            progress(done, each * len(cells))
+                parts[method].append(found[method])
+            progress(number * each + min(start + size, each), each * len(cells))
     return {method: Places.join(found) for method, found in parts.items()}
+
+
+def _batch(
+    model: SpectrumModel,
+    methods: Sequence[str],
+    plan: Plan,
+    cell: tuple[float, Data],
+    number: int,
+    start: int,
+    count: int,
+) -> dict[str, Places]:
+    """Places of some stars of one condition."""
+    snr, template = cell
+    seed = _seed(plan, number, start)
+    others = simulate(model, template, OTHERS, seed=_seed(plan, number, -1))
+    stars = simulate(model, template, count, seed=seed)
+    located, found = locate(model, stars.data, seed=plan.seed), {}
+    for method in methods:
+        draws = ENGINES[method](model, located, samples=plan.samples, chains=plan.chains, seed=plan.seed)
+        found[method] = places_of(model, stars, located, draws, others.flux, snr=snr, seed=seed)
+    return found
 
 
 def _seed(plan: Plan, cell: int, start: int) -> int:

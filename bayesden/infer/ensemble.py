@@ -27,7 +27,7 @@ from torch import Tensor
 
 from ..io.inference_data import convergence
 from ..model.joint import SpectrumModel
-from .adapt import PLACES, Adapted, adapt, improve
+from .adapt import DRAWS, PLACES, Adapted, adapt
 from .draws import Draws, with_classes
 from .hmc import DualAveraging, hmc_move, whitening
 from .located import Located
@@ -59,7 +59,7 @@ class Schedule:
     warmup: int = 40
     jumps: tuple[int, ...] = (2, 3, 6)
     good: tuple[float, ...] = (0.75, 0.5)
-    again: tuple[int, ...] = (2, 4)
+    again: tuple[int, ...] = (1, 2, 4)
     often: int = 4
     rare: int = 40
     leaps: int = 4
@@ -105,8 +105,7 @@ def sample_ensemble(
         ]
         some, own = [stars[i] for i in poor], [random[i] for i in poor]
         better = [
-            improve(model, star, adapted[i].proposal, runs[i].missed, r)
-            for i, star, r in zip(poor, some, own, strict=True)
+            adapted[i].with_parts(runs[i].missed).drawn(DRAWS, r).improved(r) for i, r in zip(poor, own, strict=True)
         ]
         for i, one, run in zip(poor, better, _sample(model, some, better, own, shape, schedule, effort), strict=True):
             adapted[i], runs[i] = one, run

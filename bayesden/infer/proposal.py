@@ -14,6 +14,7 @@ from copy import copy
 import torch
 from torch import Tensor
 
+from ..model.kernel_sum import KernelSum, log_sum
 from .mixture import Kernels, Normal
 
 __all__ = ["Proposal"]
@@ -33,10 +34,17 @@ class Proposal:
     """
 
     def __init__(self, normals: Normal, free: Tensor, velocity: int | None = None, *, wide: bool = True) -> None:
-        self.kernels, self.labels = normals.kernels.only(free), normals.at.label
-        self.direction = None if velocity is None else _direction(self.kernels.rest, velocity)
-        self.log_share = torch.log_softmax(normals.log_evidence, 0)
         self.scales = DEFENDED if wide else PLAIN
+        kernels = normals.kernels.only(free)
+        direction = None if velocity is None else _direction(kernels.rest, velocity)
+        self._hold(kernels, normals.at.label, torch.log_softmax(normals.log_evidence, 0), direction)
+
+    def _hold(self, kernels: Kernels, labels: Tensor, log_share: Tensor, direction: Tensor | None) -> None:
+        """Rows of kernels, with the class and the share of each, and its direction of the velocity."""
+        self.kernels, self.labels, self.log_share, self.direction = kernels, labels, log_share, direction
+        known = torch.isfinite(kernels.log_weight)
+        rows = zip(known, kernels.log_weight, kernels.mean, kernels.root, strict=True)
+        self._latents = [KernelSum.of(weight[some], mean[some], root[some]) for some, weight, mean, root in rows]
 
     @property
     def size(self) -> int:
@@ -46,10 +54,10 @@ class Proposal:
     def joined(self, other: "Proposal", share: float) -> "Proposal":
         """The mixture with another proposal, of the same defence, that has a share of the draws."""
         both = copy(self)
-        both.kernels, both.labels = Kernels.join([self.kernels, other.kernels]), torch.cat([self.labels, other.labels])
-        both.log_share = torch.cat([self.log_share + math.log1p(-share), other.log_share + math.log(share)])
-        if self.direction is not None:
-            both.direction = torch.cat([self.direction, other.direction])
+        share_of = torch.cat([self.log_share + math.log1p(-share), other.log_share + math.log(share)])
+        direction = None if self.direction is None else torch.cat([self.direction, other.direction])
+        kernels, labels = Kernels.join([self.kernels, other.kernels]), torch.cat([self.labels, other.labels])
+        both._hold(kernels, labels, share_of, direction)
         return both
 
     def sample(self, count: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -85,29 +93,27 @@ class Proposal:
 
     def log_prob(self, theta: Tensor) -> Tensor:
         """Log-density of parameters (S, n), shape (S,)."""
-        return torch.logsumexp(torch.stack([self._class_log_prob(theta, row) for row in range(len(self.labels))]), 0)
+        return torch.logsumexp(torch.stack([self._row_log_prob(theta, row) for row in range(len(self.labels))]), 0)
 
-    def _class_log_prob(self, theta: Tensor, row: int) -> Tensor:
-        """Log of the share of one class in the density, (S,)."""
+    def _row_log_prob(self, theta: Tensor, row: int) -> Tensor:
+        """Log of the share of one row in the density, (S,)."""
         kernels, dim = self.kernels, self.kernels.mean.shape[-1]
-        known = torch.isfinite(kernels.log_weight[row])
-        root, centre = kernels.root[row][known], kernels.mean[row][known]
-        z, rest = theta[:, :dim], kernels.rest[row]
-        shifted = (root @ centre.unsqueeze(-1))[..., 0]
-        white = torch.einsum("mij,sj->smi", root, z) - shifted
-        away = theta[:, dim:] - self._rest_mean(torch.full((len(z),), row, device=z.device), z)
-        rest_white = away @ rest
-        square = white.square().sum(-1) + rest_white.square().sum(-1, keepdim=True)
-        log_det = root.diagonal(dim1=1, dim2=2).abs().log().sum(-1) + rest.diagonal().log().sum()
-        weight = kernels.log_weight[row][known] + log_det - 0.5 * self.size * math.log(2 * math.pi)
+        top, density, rest = self._latents[row].top, self._latents[row].log_kernels(theta[:, :dim]), kernels.rest[row]
+        moved = theta[:, :dim] - kernels.origin[row, :dim]
+        away = (theta[:, dim:] - kernels.origin[row, dim:] + moved @ kernels.across[row].mT) @ rest
+        square = away.square().sum(-1)
+        latent = {1.0: log_sum(density)}
         parts = []
         for scale, along, share in self.scales:
-            part = weight - 0.5 * square / scale**2 + math.log(share) - self.size * math.log(scale)
+            if scale not in latent:
+                latent[scale] = log_sum(torch.add(top * (1 - scale**-2), density, alpha=scale**-2))
+            part = latent[scale] - 0.5 * square / scale**2 + math.log(share) - self.size * math.log(scale)
             if self.direction is not None and along != 1:
-                inside = (rest_white @ self.direction[row]).square().unsqueeze(1) / scale**2
+                inside = (away @ self.direction[row]).square() / scale**2
                 part = part + 0.5 * (1 - along**-2) * inside - math.log(along)
             parts.append(part)
-        return self.log_share[row] + torch.logsumexp(torch.cat(parts, 1), 1)
+        norm = rest.diagonal().log().sum() - 0.5 * self.size * math.log(2 * math.pi)
+        return self.log_share[row] + norm + torch.logsumexp(torch.stack(parts), 0)
 
 
 def _direction(rest: Tensor, index: int) -> Tensor:

@@ -5,9 +5,13 @@ r"""What the samplers explore: the joint density of each spectrum as a function 
 over the classes :math:`\mathcal C` that are within `NEGLIGIBLE` nats of the likeliest; the responsibilities
 :math:`p(C \mid y, \theta)`, averaged over draws of θ, are the classes' probabilities. Calibration terms of exposures that
 have none are not in θ.
+
+At one θ hardly ever does more than one class count, for their latent priors differ by many nats. The likelihood, which is what
+costs, is computed with the class of the highest prior, and with others that the best known likelihood would make count.
 """
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -18,10 +22,12 @@ from ..model.joint import Parameters, SpectrumModel
 from .located import Located
 from .newton import unflatten
 
-__all__ = ["Target", "alike", "as_parameters"]
+__all__ = ["SLACK", "Target", "alike", "as_parameters"]
 
 PIXELS = 2**17  # of all exposures, evaluated together on a CPU: what its cache holds
 PIXELS_GPU = 2**25
+VECTORS = 512  # whose latents' prior is evaluated together: bounds the memory
+SLACK = 25.0  # nats: a class may be 15 below another one before it is left out, and fit 10 better than was known
 
 
 class Target:
@@ -51,24 +57,63 @@ class Target:
         return as_parameters(self.stars[0], theta, labels)
 
     def log_joint(self, theta: Tensor) -> Tensor:
-        r"""Log joint density of vectors (B, S, n) with each class, (B, S, k); minus infinity where there is none."""
-        out = theta.new_full((*theta.shape[:2], self.labels.shape[1]), -torch.inf)
-        parts = [(rows, self._rows(theta[rows[:, 0], rows[:, 1]], rows)) for rows in self._blocks(*theta.shape[:2])]
+        r"""Log joint density of vectors (B, S, n) with each class, (B, S, k); minus infinity where it is negligible."""
+        return self._visit(theta, lambda rows: self._rows(theta[rows[:, 0], rows[:, 1]], rows))
+
+    def _visit(self, theta: Tensor, value: Callable[[Tensor], Tensor]) -> Tensor:
+        """What `value` gives for triples (spectrum, vector, class), (B, S, k): the likeliest class first, by prior, then others
+        that may count beside it.
+        """
+        prior = self._class_prior(theta)
+        first = torch.zeros_like(prior, dtype=torch.bool).scatter_(-1, prior.argmax(-1, keepdim=True), True)
+        out = self._put(torch.full_like(prior, -torch.inf), first, value)
+        if prior.shape[-1] == 1:
+            return out
+        best = out.detach().amax(-1, keepdim=True)
+        return self._put(out, ~first & (prior + self._ceiling[:, None, None] + SLACK > best), value)
+
+    def _put(self, out: Tensor, wanted: Tensor, value: Callable[[Tensor], Tensor]) -> Tensor:
+        parts = [(rows, value(rows)) for rows in self._blocks(wanted)]
+        if not parts:
+            return out
         index, joint = (torch.cat(part) for part in zip(*parts, strict=True))
         return out.index_put(index.unbind(1), joint)
 
-    def _blocks(self, b: int, s: int) -> Iterator[Tensor]:
-        """Triples (spectrum, vector, class), one in each row, that are evaluated together."""
-        device, exposures = self.labels.device, self.data.flux[0].numel()
-        spectra = [torch.tensor([i], device=device) for i in range(b)]
-        budget = PIXELS
-        if device.type != "cpu":
-            spectra, budget = [torch.arange(b, device=device)], PIXELS_GPU
+    @torch.no_grad()
+    def _class_prior(self, theta: Tensor) -> Tensor:
+        """Log prior of class and latents (B, S, k), minus infinity where there is no class; 0 if there is but one."""
+        out = theta.new_full((*theta.shape[:2], self.labels.shape[1]), -torch.inf)
+        if out.shape[-1] == 1:
+            return torch.zeros_like(out)
+        z, prior = theta[..., : self.like.z.shape[1]], self.model.latent_prior
+        for b, s in torch.cartesian_prod(torch.arange(len(z)), torch.arange(0, z.shape[1], VECTORS)).tolist():
+            some = z[b, s : s + VECTORS].to(self.like.z.dtype)
+            for c, label in enumerate(self.labels[b, : self.counts[b]]):
+                own = prior.log_prob(some, label.expand(len(some))) + self.model.class_prior.log_prob[label]
+                out[b, s : s + VECTORS, c] = own.double()
+        return out
+
+    @cached_property
+    @torch.no_grad()
+    def _ceiling(self) -> Tensor:
+        """Highest log joint density at the means that are known, less the prior of class and latents, (B,)."""
+        highest = []
+        for star in self.stars:
+            at = star.likely.at
+            prior = self.model.latent_prior.log_prob(at.z, at.label) + self.model.class_prior.log_prob[at.label]
+            joint = torch.cat([self.model.log_joint(star.data, at.take(slice(i, i + 1))) for i in range(len(at.label))])
+            highest.append((joint - prior.double()).max())
+        return torch.stack(highest)
+
+    def _blocks(self, wanted: Tensor) -> Iterator[Tensor]:
+        """Triples of `wanted` (B, S, k), one in each row, that are evaluated together."""
+        rows, device = torch.nonzero(wanted), self.labels.device
+        spectra, budget = [rows], PIXELS_GPU
+        if device.type == "cpu":
+            spectra, budget = rows.split(wanted.sum((1, 2)).tolist()), PIXELS
         for some in spectra:
-            vector = torch.arange(s, device=device)
-            grid = torch.cartesian_prod(some, vector, torch.arange(self.labels.shape[1], device=device))
-            grid = grid[self.labels[grid[:, 0], grid[:, 2]] >= 0]
-            yield from grid.split(max(1, budget // exposures))
+            if len(some):
+                yield from some.split(max(1, budget // self.data.flux[0].numel()))
 
     def _rows(self, theta: Tensor, rows: Tensor) -> Tensor:
         """Log joint densities (R,) of vectors (R, n)."""
@@ -88,14 +133,16 @@ class Target:
 
     def slope(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """Log-density (B, S) and its gradient (B, S, n) at vectors (B, S, n)."""
-        shape = (*theta.shape[:2], self.labels.shape[1])
-        joint, gradient = theta.new_full(shape, -torch.inf), theta.new_zeros(*shape, theta.shape[-1])
-        for rows in self._blocks(*shape[:2]):
+        gradient = theta.new_zeros(*theta.shape[:2], self.labels.shape[1], theta.shape[-1])
+
+        def value(rows: Tensor) -> Tensor:
             with torch.enable_grad():
                 own = theta[rows[:, 0], rows[:, 1]].detach().requires_grad_()
-                value = self._rows(own, rows)
-                (slope,) = torch.autograd.grad(value.sum(), own)
-            joint[rows.unbind(1)], gradient[rows.unbind(1)] = value.detach(), slope
+                joint = self._rows(own, rows)
+                (gradient[rows.unbind(1)],) = torch.autograd.grad(joint.sum(), own)
+            return joint.detach()
+
+        joint = self._visit(theta, value)
         share = torch.softmax(joint, -1).unsqueeze(-1)
         return torch.logsumexp(joint, -1), (share * gradient).sum(-2)
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from .kernel_prior import KernelPrior, choose_kernels, whiten
+from .kernel_sum import KernelSum, log_sum
 from .latent_prior import PriorCurvature, unit_matrices
 
 __all__ = ["LocalKDEPrior"]
@@ -42,6 +43,7 @@ class LocalKDEPrior(KernelPrior):
         self.register_buffer("centres", torch.zeros(sum(counts), latent_dim))
         self.register_buffer("roots", unit_matrices(sum(counts), latent_dim))  # of each kernel's precision, lower
         self.register_buffer("bandwidth", torch.ones(len(counts)))
+        self._known, self._sums = None, {}
 
     @classmethod
     @torch.no_grad()
@@ -87,7 +89,18 @@ class LocalKDEPrior(KernelPrior):
         return white, log_det + constant - 0.5 * white.square().sum(-1), roots
 
     def _class_log_prob(self, z: Tensor, k: int) -> Tensor:
-        return torch.logsumexp(self._white(z, k)[1], -1)
+        return log_sum(self._kernel_sum(k).log_kernels(z)).to(z.dtype)
+
+    def _kernel_sum(self, k: int) -> KernelSum:
+        """A class's kernels, kept until the buffers change."""
+        state = (self.roots, self.roots._version, self.centres._version)
+        if self._known is None or self._known[0] is not state[0] or self._known[1:] != state[1:]:
+            self._known, self._sums = state, {}
+        if k not in self._sums:
+            centres, roots = self.kernels(k)
+            constant = -0.5 * self.latent_dim * math.log(2 * math.pi) - math.log(self.counts[k])
+            self._sums[k] = KernelSum.of(torch.full_like(centres[:, 0], constant), centres, roots)
+        return self._sums[k]
 
     def _class_curvature(self, z: Tensor, k: int) -> PriorCurvature:
         white, weight, roots = self._white(z, k)

@@ -12,6 +12,7 @@ from bayesden.evaluate.certificate import TESTS, certificate, verdicts
 from bayesden.evaluate.controls import BIAS, SHRINK, biased, overconfident, wrong_transform
 from bayesden.evaluate.coverage import coverage, coverage_curve, covered, groups_of
 from bayesden.evaluate.in_model import at_snr, plain_template, simulate, template_data
+from bayesden.evaluate.kept import Kept
 from bayesden.evaluate.places import VERSIONS, Places
 from bayesden.evaluate.sbc import ranks, uniformity
 from bayesden.evaluate.tarp import REFERENCES, expected_coverage, references, tarp
@@ -152,6 +153,34 @@ def test_laplace_on_a_small_model(moving_model):
     assert engine["passed"]["sbc"] and engine["passed"]["coverage"] and engine["passed"]["pit"]
     assert "sbc" not in engine["controls_passed"]["biased"]
     assert {"class", "z 2", "velocity_kms", "ebv", "log_amplitude", "detail 1"} <= set(places["laplace"].names)
+
+
+def test_a_run_that_was_stopped_goes_on(moving_model, tmp_path):
+    model, plan, stopped = moving_model(), Plan(simulations=70, samples=40, snr=(10.0,)), []
+
+    def stop(done, total):
+        stopped.append(done)
+        if len(stopped) == 2:
+            raise KeyboardInterrupt
+
+    kept = Kept(tmp_path, {"seed": 0})
+    with pytest.raises(KeyboardInterrupt):
+        calibrate(model, ["laplace"], plan, progress=stop, kept=kept)
+    files = sorted(tmp_path.iterdir())
+    assert len(files) == 2
+    ages = [path.stat().st_mtime_ns for path in files]
+    files[1].write_bytes(files[1].read_bytes()[:-9])  # cut short: made again
+    whole = calibrate(model, ["laplace"], plan, kept=kept)["laplace"]
+    assert files[0].stat().st_mtime_ns == ages[0] and files[1].stat().st_mtime_ns > ages[1]
+    expected = calibrate(model, ["laplace"], plan)["laplace"]
+    assert whole.names == expected.names
+    for name in ("u", "flux", "tarp"):
+        for version, values in getattr(expected, name).items():
+            np.testing.assert_array_equal(getattr(whole, name)[version], values)
+    np.testing.assert_array_equal(whole.pit, expected.pit)
+    assert Kept(tmp_path, {"seed": 1}).load("laplace", 0, 0) is None
+    kept.clear()
+    assert not tmp_path.exists()
 
 
 def test_bad_plans_are_refused(moving_model):

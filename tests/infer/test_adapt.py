@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bayesden.infer import ensemble
-from bayesden.infer.adapt import adapt, improve
+from bayesden.infer.adapt import PILOT, TOP, Adapted, adapt
 from bayesden.infer.ensemble import Schedule, sample_ensemble, settled
 from bayesden.infer.located import Located, locate
 from bayesden.infer.mixture import Normal
@@ -51,10 +51,11 @@ def test_parts_mend_a_misplaced_proposal(twin: object, star: Located) -> None:
     log_prob, _ = Target(twin.model, [star]).evaluate(theta[None])
     weight = torch.softmax(log_prob[0] - proposal.log_prob(theta), 0)
     mended = adapt(twin.model, wrong, random)
-    held_up = improve(twin.model, star, proposal, theta[weight.topk(4).indices], random)
+    held_up = Adapted.of(twin.model, star).with_parts(theta[weight.topk(4).indices]).drawn(400, random)
     assert float(1 / weight.square().sum()) < 0.15 * 400
-    assert mended.efficiency > 0.6
-    assert held_up.efficiency > 0.15  # the share of the draws that come from parts, which are a good likeness
+    assert mended.efficiency > 0.4 and float(mended.weight.max()) < TOP
+    assert mended.weight.mean() == pytest.approx(1.0) and len(held_up.theta) == 400
+    assert held_up.efficiency > 0.5  # a share of the draws comes from parts, which are a good likeness too
 
 
 def test_chains_have_settled_where_they_agree_and_are_worth_enough() -> None:
@@ -67,10 +68,10 @@ def test_chains_have_settled_where_they_agree_and_are_worth_enough() -> None:
 
 def test_chains_that_do_not_settle_run_again(twin: object, star: Located, monkeypatch: pytest.MonkeyPatch) -> None:
     """From a proposal that nothing has improved: once they are held up, then not."""
-    wrong = misplaced(star.likely, 1.5)
+    wrong = replace(star, normals=misplaced(star.likely, 1.5))
 
-    def unimproved(model: object, star: Located, random: torch.Generator) -> object:
-        return replace(adapt(model, star, random), proposal=Proposal(wrong, star.free))
+    def unimproved(model: object, star: Located, random: torch.Generator) -> Adapted:
+        return Adapted.of(model, wrong).drawn(PILOT, random)
 
     monkeypatch.setattr(ensemble, "adapt", unimproved)
     (once,) = sample_ensemble(twin.model, [star], samples=800, schedule=Schedule(again=()))

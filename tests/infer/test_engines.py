@@ -15,7 +15,7 @@ from bayesden.infer.modes import Settings
 from bayesden.infer.nuts import sample_nuts
 from bayesden.infer.proposal import Proposal
 from bayesden.infer.summary import mixed_flux
-from bayesden.infer.target import Target
+from bayesden.infer.target import SLACK, Target
 
 EXACT = Settings(tolerance=1e-9, margin=1e9)
 DRAWS = {"laplace": 4000, "svi": 4000, "ensemble": 4000}
@@ -99,6 +99,28 @@ def test_the_proposal_of_a_linear_model_is_its_posterior(twin: object, stars: li
         theta, _ = proposal.sample(200, torch.Generator().manual_seed(1))
         weight = target.evaluate(theta[None])[0][0] - proposal.log_prob(theta)
         assert (float(weight.std()) < 1e-3) != wide
+
+
+def test_classes_that_are_left_out_do_not_count(
+    monkeypatch: pytest.MonkeyPatch, twin: object, stars: list[Located]
+) -> None:
+    """Density, shares and slope are those of all classes, and fewer likelihoods are computed."""
+    theta, _ = Proposal(stars[0].likely, stars[0].free).sample(60, torch.Generator().manual_seed(2))
+    found, counts, whole = [], [], Target._rows
+
+    def counted(self: Target, theta: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        counts[-1] += len(rows)
+        return whole(self, theta, rows)
+
+    monkeypatch.setattr(Target, "_rows", counted)
+    for slack in (SLACK, float("inf")):
+        monkeypatch.setattr("bayesden.infer.target.SLACK", slack)
+        counts.append(0)
+        target = Target(twin.model, [stars[0]])
+        found.append((*target.evaluate(theta[None]), target.slope(theta[None])[1]))
+    for few, every in zip(*found, strict=True):
+        torch.testing.assert_close(few, every, rtol=1e-5, atol=1e-4)
+    assert counts[0] <= counts[1] == 2 * 60 * len(stars[0].labels)
 
 
 def test_the_defended_proposal_is_a_density() -> None:
