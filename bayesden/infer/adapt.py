@@ -45,12 +45,14 @@ class Adapted:
     Arguments:
         target: The star's.
         parts: The posterior about places where the closed form undervalues it.
+        proposal: The closed form, joined with the parts, all of one weight.
         theta: Draws, shape (S, n).
         log_prob: Their log-density in the target, shape (S,).
     """
 
     target: Target
     parts: Sequence[Normal]
+    proposal: Proposal
     theta: Tensor
     log_prob: Tensor
 
@@ -58,18 +60,7 @@ class Adapted:
     def of(cls, model: SpectrumModel, star: Located) -> "Adapted":
         """The posterior in closed form, of which nothing was drawn yet."""
         none = torch.zeros(0, len(star.free), dtype=torch.double, device=star.data.flux.device)
-        return cls(Target(model, [star]), (), none, none[:, 0])
-
-    @cached_property
-    def proposal(self) -> Proposal:
-        """The closed form, joined with the parts, all of one weight."""
-        star = self.target.stars[0]
-        whole = Proposal(star.likely, star.free, star.velocity)
-        if not self.parts:
-            return whole
-        normals = Normal.join(self.parts)
-        normals = replace(normals, log_evidence=torch.zeros_like(normals.log_evidence))
-        return whole.joined(Proposal(normals, star.free, star.velocity), SHARE)
+        return cls(Target(model, [star]), (), _closed(star, star.likely), none, none[:, 0])
 
     @cached_property
     def weight(self) -> Tensor:
@@ -92,13 +83,16 @@ class Adapted:
         star, model = self.target.stars[0], self.target.model
         at = as_parameters(star, places, star.labels[shares(self.target, 0, places).argmax(1)])
         rows = expansions(model, star.data.expand(len(places)), at)
-        return replace(self, parts=(*self.parts, normal_of([_near(row) for row in rows], at)))
+        parts = (*self.parts, normal_of([_near(row) for row in rows], at))
+        normals = Normal.join(parts)
+        alike = replace(normals, log_evidence=torch.zeros_like(normals.log_evidence))
+        return replace(self, parts=parts, proposal=_closed(star, star.likely).joined(_closed(star, alike), SHARE))
 
     def improved(self, random: torch.Generator) -> "Adapted":
         """With parts where draws weigh most, until none weighs much."""
         now = self
         for _ in range(ROUNDS):
-            if float(now.weight.max()) <= TOP:
+            if not float(now.weight.max()) > TOP:  # nor where none is a number
                 break
             weight, index = now.weight.topk(min(PLACES, len(now.weight)))
             now = now.with_parts(now.theta[index[weight > HEAVY]]).drawn(DRAWS, random)
@@ -114,6 +108,10 @@ def adapt(model: SpectrumModel, star: Located, random: torch.Generator) -> Adapt
         random: Source of randomness, on the CPU.
     """
     return Adapted.of(model, star).drawn(PILOT, random).improved(random)
+
+
+def _closed(star: Located, normals: Normal) -> Proposal:
+    return Proposal(normals, star.free, star.velocity)
 
 
 def _near(row: Row) -> Row:
