@@ -24,7 +24,7 @@ from .newton import unflatten
 
 __all__ = ["SLACK", "Target", "alike", "as_parameters"]
 
-PIXELS = 2**17  # of all exposures, evaluated together on a CPU: what its cache holds
+PIXELS = 2**16  # of all exposures, evaluated together on a CPU: what its cache holds
 PIXELS_GPU = 2**25
 VECTORS = 512  # whose latents' prior is evaluated together: bounds the memory
 SLACK = 25.0  # nats: a class may be 15 below another one before it is left out, and fit 10 better than was known

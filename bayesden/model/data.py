@@ -92,6 +92,12 @@ class Data:
         values = (getattr(self, f.name) for f in fields(self))
         return Data(*(None if value is None else value.expand(count, *value.shape[1:]) for value in values))
 
+    @property
+    def shared(self) -> "Data":
+        """The only spectrum where all rows are views of it (`expand`), else all."""
+        same = len(self) > 1 and self.ivar.stride(0) == self.share.stride(0) == 0
+        return self.take(slice(0, 1)) if same else self
+
     def __len__(self) -> int:
         return len(self.flux)
 

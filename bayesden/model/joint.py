@@ -202,9 +202,10 @@ class SpectrumModel(nn.Module):
 
     def centring(self, data: Data) -> Tensor:
         r"""The linear map :math:`c \mapsto \tilde c` over exposures for each term, shape :math:`(B, n, E, E)`."""
-        known = self.nuisance.arm_terms > 0 and data.side is not None
-        share = two_armed(data.share, data.ivar, data.side) if known else data.share
-        return self.nuisance.centring(data.share, share)
+        one, known = data.shared, self.nuisance.arm_terms > 0 and data.side is not None
+        share = two_armed(one.share, one.ivar, one.side) if known else one.share
+        found = self.nuisance.centring(one.share, share)
+        return found.expand(len(data), *found.shape[1:])
 
     def centred(self, data: Data, calibration: Tensor) -> Tensor:
         r"""Centred terms :math:`\tilde c`, shape :math:`(B, E, n)`."""
@@ -212,14 +213,17 @@ class SpectrumModel(nn.Module):
 
     def gain(self, data: Data, amplitude: Tensor, calibration: Tensor) -> Tensor:
         r"""The factor :math:`e^{a + \tilde c_e \cdot B_e}`, shape :math:`(B, E, D)`; :math:`(B, E, 1)` without terms."""
-        log_gain = self.nuisance.log_gain(data.side, self.grid.size, self.centred(data, calibration))
-        return (amplitude[:, None, None] + log_gain).exp()
+        return self._gain(data, amplitude, self.centred(data, calibration))
+
+    def _gain(self, data: Data, amplitude: Tensor, centred: Tensor) -> Tensor:
+        return (amplitude[:, None, None] + self.nuisance.log_gain(data.side, self.grid.size, centred)).exp()
 
     def exposed(self, data: Data, at: Parameters, star: Tensor) -> tuple[Tensor, Tensor]:
         """A star (B, D) as each exposure sees it, and that without its gain: (B, E, D), and (B, E, D) or (B, 1, D)."""
-        seen, shifts = star.unsqueeze(1), self.nuisance.shifts(self.centred(data, at.calibration))
+        centred = self.centred(data, at.calibration)
+        seen, shifts = star.unsqueeze(1), self.nuisance.shifts(centred)
         seen = seen if shifts is None else seen + shifts * self.pixel_shift(star).unsqueeze(1)
-        return self.gain(data, at.amplitude, at.calibration) * seen, seen
+        return self._gain(data, at.amplitude, centred) * seen, seen
 
     def log_prior(self, data: Data, at: Parameters, latent: Tensor | None = None) -> Tensor:
         r"""Log prior of class, latents and nuisances, shape :math:`(B,)`; `latent` is that of z where it is known already."""
