@@ -305,7 +305,7 @@ DIR/calibration.json is the card, DIR/calibration.png shows it; those that exist
 model file too. Until then DIR/parts holds the stars that are done, some thirty in a file: the same command goes on after them if
 it was stopped. What this does not test is whether the model is right about real stars.
 
-Laplace takes about a third of a second a star and core, ensemble some 4 seconds, svi as long, nuts minutes.
+Laplace takes about a third of a second a star and core, ensemble 4 to 20 seconds, svi some 5, nuts minutes.
 
 Examples:
 
