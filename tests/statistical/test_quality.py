@@ -133,7 +133,7 @@ def test_velocities_scatter_as_their_errors_say(model, moving, choice_noise, snr
     true = choose(moving, 8, np.random.default_rng(3)).parameters["v_rad_kms"]
     _, posteriors = losses(model, bed)
     pull = [(p.meta["velocity_kms"] - v) / p.meta["velocity_sigma_kms"] for p, v in zip(posteriors, true, strict=True)]
-    assert 0.8 <= np.std(pull) <= 1.4  # the bar is 1.25; measured 1.31 (one CV is off by 5), 1.14, 1.15 and 1.02
+    assert 0.8 <= np.std(pull) <= 1.4  # the bar is 1.25; measured 1.33 (one CV is off by 5), 1.13, 1.13 and 1.01
     assert abs(np.mean(pull)) < 0.4
 
 
