@@ -15,14 +15,13 @@ from bayesden.posterior import Posterior
 
 pytestmark = pytest.mark.statistical
 NO_STAR = 0.02
-# Missed: at most 1 % of clean spectra are to have new lines. Of the test split's 4 % do at S/N 10 with four exposures and 18 %
+# Missed: at most 1 % of clean spectra are to have new lines. Of the test split's 5 % do at S/N 10 with four exposures and 16 %
 # at S/N 40, but of ten that were looked at seven have a line of their own (Be stars, interstellar Na D, spikes of the template),
 # and three are made less well (docs/quality.md); of 120 of the validation split none has.
 SEEN_WHERE_NONE = {3.0: 0.01, 10.0: 0.06, 40.0: 0.22}
-# The bar is 0.9. Missed at S/N 20: 0.72 of 90, as 0.41 of the deepened lines, which latents and factors take up, were found
-# before the discrepancy was scaled to each star; the validation split has 0.87 there since (0.77 before), and had 0.9 to 1.0 at
-# S/N 5 or with one exposure.
-FOUND = {5.0: 0.85, 20.0: 0.68}
+# The bar is 0.9. Measured 0.90 and 0.82 of 90; of the deepened lines, which latents and factors take up, 0.70 and 0.56; the
+# validation split has 0.87 at S/N 20, and 0.9 or more at S/N 5 or with one exposure.
+FOUND = {5.0: 0.85, 20.0: 0.78}
 QUASARS = {3.0: 0.9, 10.0: 0.9, 40.0: 0.9}  # the bar is 1; with the noise of the tests 9 of 9
 LAMPS = {10.0: 1.0, 40.0: 1.0}  # at S/N 3 none: there ordinary stars need no lines either
 
