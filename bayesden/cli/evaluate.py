@@ -91,9 +91,7 @@ def evaluate(
     templates = _read(files or [], loaded.grid, context.obj["debug"])
     facts = {"model": loaded.card.get("name", ""), "sha256": loaded.card.get("sha256", "")}
     facts |= {"templates": [one.name for one in templates]}
-    parts = out / "parts"
-    check_folder(parts)
-    kept = Kept(parts, facts | asdict(plan) | {"version": version("bayesden")})
+    kept = Kept(out / "parts", facts | asdict(plan) | {"version": version("bayesden")})
     with progress() as report:
         places = calibrate(
             loaded,

@@ -12,10 +12,12 @@ Each test is also made of two posteriors that are wrong on purpose (`controls.py
 tests and both controls fail every one of them; where a control passes, there were too few simulations to tell.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from torch import Tensor
 
 from ..errors import InputError
 from ..infer.engines import ENGINES, check_draws
@@ -94,49 +96,52 @@ def calibrate(
     cells = _cells(model, plan, templates)
     each, size = -(-plan.simulations // len(cells)), max(1, CHUNK_EXPOSURES // plan.exposures)
     parts = {method: [] for method in methods}
-    for number in range(len(cells)):
+    for number, cell in enumerate(cells):
         for start in range(0, each, size):
             found = {method: kept.load(method, number, start) if kept else None for method in methods}
             missing = [method for method in methods if found[method] is None]
-            if missing:
-                count = min(size, each - start)
-                for method, places in _batch(model, missing, plan, cells[number], number, start, count).items():
-                    found[method] = places
-                    if kept:
-                        kept.save(places, method, number, start)
+            for method, places in cell.fit(missing, start, min(size, each - start)):
+                found[method] = places
+                if kept:
+                    kept.save(places, method, number, start)
             for method in methods:
                 parts[method].append(found[method])
             progress(number * each + min(start + size, each), each * len(cells))
     return {method: Places.join(found) for method, found in parts.items()}
 
 
-def _batch(
-    model: SpectrumModel,
-    methods: Sequence[str],
-    plan: Plan,
-    cell: tuple[float, Data],
-    number: int,
-    start: int,
-    count: int,
-) -> dict[str, Places]:
-    """Places of some stars of one condition."""
-    snr, template = cell
-    seed = _seed(plan, number, start)
-    others = simulate(model, template, OTHERS, seed=_seed(plan, number, -1))
-    stars = simulate(model, template, count, seed=seed)
-    located, found = locate(model, stars.data, seed=plan.seed), {}
-    for method in methods:
-        draws = ENGINES[method](model, located, samples=plan.samples, chains=plan.chains, seed=plan.seed)
-        found[method] = places_of(model, stars, located, draws, others.flux, snr=snr, seed=seed)
-    return found
+@dataclass(frozen=True, eq=False)
+class _Cell:
+    """One condition: a signal-to-noise ratio with a template, and its number."""
+
+    model: SpectrumModel
+    plan: Plan
+    number: int
+    snr: float
+    template: Data
+
+    def _seed(self, start: int) -> int:
+        """A seed of each batch."""
+        return int(np.random.SeedSequence([self.plan.seed, self.number, start + 1]).generate_state(1)[0])
+
+    @cached_property
+    def _others(self) -> Tensor:
+        """Flux of other stars, (N, D)."""
+        return simulate(self.model, self.template, OTHERS, seed=self._seed(-1)).flux
+
+    def fit(self, methods: Sequence[str], start: int, count: int) -> Iterator[tuple[str, Places]]:
+        """Simulate a batch of stars, and their places by each method."""
+        if not methods:
+            return
+        model, plan, seed = self.model, self.plan, self._seed(start)
+        stars = simulate(model, self.template, count, seed=seed)
+        located = locate(model, stars.data, seed=plan.seed)
+        for method in methods:
+            draws = ENGINES[method](model, located, samples=plan.samples, chains=plan.chains, seed=plan.seed)
+            yield method, places_of(model, stars, located, draws, self._others, snr=self.snr, seed=seed)
 
 
-def _seed(plan: Plan, cell: int, start: int) -> int:
-    """A seed of each batch."""
-    return int(np.random.SeedSequence([plan.seed, cell, start + 1]).generate_state(1)[0])
-
-
-def _cells(model: SpectrumModel, plan: Plan, templates: Sequence[Observation]) -> list[tuple[float, Data]]:
+def _cells(model: SpectrumModel, plan: Plan, templates: Sequence[Observation]) -> list[_Cell]:
     """Conditions: each signal-to-noise ratio with each template."""
     templates = list(templates) or [plain_template(model.grid, plan.exposures, plan.seed)]
     for template in templates:
@@ -144,4 +149,5 @@ def _cells(model: SpectrumModel, plan: Plan, templates: Sequence[Observation]) -
             came = f"{template.n_exposures} exposures"
             raise InputError(f"{template.name}: expected {plan.exposures} exposures or more, got {came}")
     few = [template.select(slice(plan.exposures)) for template in templates]
-    return [(snr, template_data(at_snr(one, snr), model.device)) for snr in plan.snr for one in few]
+    pairs = [(snr, template_data(at_snr(one, snr), model.device)) for snr in plan.snr for one in few]
+    return [_Cell(model, plan, number, *pair) for number, pair in enumerate(pairs)]

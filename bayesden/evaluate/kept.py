@@ -4,6 +4,7 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
@@ -23,7 +24,7 @@ class Kept:
     """A folder of batches, each a file whose name tells what it belongs to.
 
     Arguments:
-        folder: Where they are; it must exist.
+        folder: Where they are; made with the first.
         run: All that the result depends on but method and batch: JSON-able.
     """
 
@@ -50,6 +51,8 @@ class Kept:
         Raises:
             OutputError: if the folder cannot be written.
         """
+        with suppress(OSError):  # of which writing the file speaks
+            self.folder.mkdir(exist_ok=True)
         arrays = asdict(places)
         for name in RANKED:
             arrays |= {f"{name}_{v}": values for v, values in arrays.pop(name).items()}
@@ -58,8 +61,8 @@ class Kept:
         write_bytes(self._path(method, cell, start), content.getvalue(), overwrite=True)
 
     def clear(self) -> None:
-        """Remove this run's batches, and the folder if nothing else is in it."""
+        """Remove this run's batches, and the folder."""
         for path in self.folder.glob(f"{self.key}-*.npz"):
             path.unlink()
-        if not any(self.folder.iterdir()):
+        with suppress(OSError):  # where something else is in it
             self.folder.rmdir()

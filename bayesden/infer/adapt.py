@@ -44,13 +44,15 @@ class Adapted:
 
     Arguments:
         target: The star's.
-        parts: The posterior about places where the closed form undervalues it.
+        closed: The posterior in closed form.
+        parts: That about places which it undervalues.
         proposal: The closed form, joined with the parts, all of one weight.
         theta: Draws, shape (S, n).
         log_prob: Their log-density in the target, shape (S,).
     """
 
     target: Target
+    closed: Proposal
     parts: Sequence[Normal]
     proposal: Proposal
     theta: Tensor
@@ -60,7 +62,8 @@ class Adapted:
     def of(cls, model: SpectrumModel, star: Located) -> "Adapted":
         """The posterior in closed form, of which nothing was drawn yet."""
         none = torch.zeros(0, len(star.free), dtype=torch.double, device=star.data.flux.device)
-        return cls(Target(model, [star]), (), _closed(star, star.likely), none, none[:, 0])
+        closed = Proposal(star.likely, star.free, star.velocity)
+        return cls(Target(model, [star]), closed, (), closed, none, none[:, 0])
 
     @cached_property
     def weight(self) -> Tensor:
@@ -85,8 +88,9 @@ class Adapted:
         rows = expansions(model, star.data.expand(len(places)), at)
         parts = (*self.parts, normal_of([_near(row) for row in rows], at))
         normals = Normal.join(parts)
-        alike = replace(normals, log_evidence=torch.zeros_like(normals.log_evidence))
-        return replace(self, parts=parts, proposal=_closed(star, star.likely).joined(_closed(star, alike), SHARE))
+        normals = replace(normals, log_evidence=torch.zeros_like(normals.log_evidence))
+        proposal = self.closed.joined(Proposal(normals, star.free, star.velocity), SHARE)
+        return replace(self, parts=parts, proposal=proposal)
 
     def improved(self, random: torch.Generator) -> "Adapted":
         """With parts where draws weigh most, until none weighs much."""
@@ -108,10 +112,6 @@ def adapt(model: SpectrumModel, star: Located, random: torch.Generator) -> Adapt
         random: Source of randomness, on the CPU.
     """
     return Adapted.of(model, star).drawn(PILOT, random).improved(random)
-
-
-def _closed(star: Located, normals: Normal) -> Proposal:
-    return Proposal(normals, star.free, star.velocity)
 
 
 def _near(row: Row) -> Row:

@@ -103,12 +103,11 @@ def sample_ensemble(
             for i, run in enumerate(runs)
             if not settled(run.draws.theta) and schedule.cost(stars[i], adapted[i], shape, effort) <= MOST
         ]
-        some, own = [stars[i] for i in poor], [random[i] for i in poor]
-        better = [
-            adapted[i].with_parts(runs[i].missed).drawn(DRAWS, r).improved(r) for i, r in zip(poor, own, strict=True)
-        ]
-        for i, one, run in zip(poor, better, _sample(model, some, better, own, shape, schedule, effort), strict=True):
-            adapted[i], runs[i] = one, run
+        for i in poor:
+            adapted[i] = adapted[i].with_parts(runs[i].missed).drawn(DRAWS, random[i]).improved(random[i])
+        some = ([column[i] for i in poor] for column in (stars, adapted, random))
+        for i, run in zip(poor, _sample(model, *some, shape, schedule, effort), strict=True):
+            runs[i] = run
     return [run.draws for run in runs]
 
 

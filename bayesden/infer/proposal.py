@@ -35,15 +35,11 @@ class Proposal:
 
     def __init__(self, normals: Normal, free: Tensor, velocity: int | None = None, *, wide: bool = True) -> None:
         self.scales = DEFENDED if wide else PLAIN
-        kernels = normals.kernels.only(free)
-        direction = None if velocity is None else _direction(kernels.rest, velocity)
-        self._hold(kernels, normals.at.label, torch.log_softmax(normals.log_evidence, 0), direction)
-
-    def _hold(self, kernels: Kernels, labels: Tensor, log_share: Tensor, direction: Tensor | None) -> None:
-        """Rows of kernels, with the class and the share of each, and its direction of the velocity."""
-        self.kernels, self.labels, self.log_share, self.direction = kernels, labels, log_share, direction
-        known = torch.isfinite(kernels.log_weight)
-        rows = zip(known, kernels.log_weight, kernels.mean, kernels.root, strict=True)
+        self.kernels, self.labels = normals.kernels.only(free), normals.at.label
+        self.log_share = torch.log_softmax(normals.log_evidence, 0)
+        self.direction = None if velocity is None else _direction(self.kernels.rest, velocity)
+        known = torch.isfinite(self.kernels.log_weight)
+        rows = zip(known, self.kernels.log_weight, self.kernels.mean, self.kernels.root, strict=True)
         self._latents = [KernelSum.of(weight[some], mean[some], root[some]) for some, weight, mean, root in rows]
 
     @property
@@ -54,10 +50,11 @@ class Proposal:
     def joined(self, other: "Proposal", share: float) -> "Proposal":
         """The mixture with another proposal, of the same defence, that has a share of the draws."""
         both = copy(self)
-        share_of = torch.cat([self.log_share + math.log1p(-share), other.log_share + math.log(share)])
-        direction = None if self.direction is None else torch.cat([self.direction, other.direction])
-        kernels, labels = Kernels.join([self.kernels, other.kernels]), torch.cat([self.labels, other.labels])
-        both._hold(kernels, labels, share_of, direction)
+        both.kernels, both.labels = Kernels.join([self.kernels, other.kernels]), torch.cat([self.labels, other.labels])
+        both.log_share = torch.cat([self.log_share + math.log1p(-share), other.log_share + math.log(share)])
+        if self.direction is not None:
+            both.direction = torch.cat([self.direction, other.direction])
+        both._latents = self._latents + other._latents
         return both
 
     def sample(self, count: int, random: torch.Generator) -> tuple[Tensor, Tensor]:

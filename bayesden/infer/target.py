@@ -64,11 +64,12 @@ class Target:
         """What `value` gives for triples (spectrum, vector, class), (B, S, k): the likeliest class first, by prior, then others
         that may count beside it.
         """
+        nothing = theta.new_full((*theta.shape[:2], self.labels.shape[1]), -torch.inf)
+        if nothing.shape[-1] == 1:
+            return self._put(nothing, torch.ones_like(nothing, dtype=torch.bool), value)
         prior = self._class_prior(theta)
         first = torch.zeros_like(prior, dtype=torch.bool).scatter_(-1, prior.argmax(-1, keepdim=True), True)
-        out = self._put(torch.full_like(prior, -torch.inf), first, value)
-        if prior.shape[-1] == 1:
-            return out
+        out = self._put(nothing, first, value)
         best = out.detach().amax(-1, keepdim=True)
         return self._put(out, ~first & (prior + self._ceiling[:, None, None] + SLACK > best), value)
 
@@ -81,10 +82,8 @@ class Target:
 
     @torch.no_grad()
     def _class_prior(self, theta: Tensor) -> Tensor:
-        """Log prior of class and latents (B, S, k), minus infinity where there is no class; 0 if there is but one."""
+        """Log prior of class and latents (B, S, k), minus infinity where there is no class."""
         out = theta.new_full((*theta.shape[:2], self.labels.shape[1]), -torch.inf)
-        if out.shape[-1] == 1:
-            return torch.zeros_like(out)
         z, prior = theta[..., : self.like.z.shape[1]], self.model.latent_prior
         for b, s in torch.cartesian_prod(torch.arange(len(z)), torch.arange(0, z.shape[1], VECTORS)).tolist():
             some = z[b, s : s + VECTORS].to(self.like.z.dtype)

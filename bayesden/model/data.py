@@ -13,6 +13,7 @@ from ..spectrum import ARM_BLUE, ARM_RED, Observation
 from .agreement import agreement, mean_of_agreeing, rough_scale, shares
 from .cosmic_rays import without_cosmic_rays
 from .noise_context import CHANNELS, noise_context
+from .views import repeated
 
 __all__ = ["Data"]
 
@@ -95,8 +96,7 @@ class Data:
     @property
     def shared(self) -> "Data":
         """The only spectrum where all rows are views of it (`expand`), else all."""
-        same = len(self) > 1 and self.ivar.stride(0) == self.share.stride(0) == 0
-        return self.take(slice(0, 1)) if same else self
+        return self.take(slice(0, 1)) if repeated(self.ivar, self.share, self.side) else self
 
     def __len__(self) -> int:
         return len(self.flux)

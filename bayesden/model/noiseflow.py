@@ -39,6 +39,7 @@ from .linearization import Linearization, linearize_block
 from .local_network import LocalNetwork, counted
 from .noise_context import CHANNELS
 from .student_t import StudentT
+from .views import repeated
 
 __all__ = ["KINDS", "Linearization", "LocalAutoregressive", "NoiseFlow", "window_maf"]
 
@@ -314,8 +315,7 @@ class NoiseFlow(nn.Module):
 
 def _shared(ivar: Tensor, mask: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
     """One of the rows (B, E, D) where all are views of the same (`Data.expand`)."""
-    given = [x for x in (ivar, mask, context) if x is not None]
-    if ivar.dim() == 3 and len(ivar) > 1 and all(len(x) == len(ivar) and x.stride(0) == 0 for x in given):
+    if ivar.dim() == 3 and repeated(ivar, mask, context):
         return ivar[:1], mask[:1], None if context is None else context[:1]
     return ivar, mask, context
 

@@ -163,10 +163,10 @@ def test_a_run_that_was_stopped_goes_on(moving_model, tmp_path):
         if len(stopped) == 2:
             raise KeyboardInterrupt
 
-    kept = Kept(tmp_path, {"seed": 0})
+    kept = Kept(tmp_path / "parts", {"seed": 0})
     with pytest.raises(KeyboardInterrupt):
         calibrate(model, ["laplace"], plan, progress=stop, kept=kept)
-    files = sorted(tmp_path.iterdir())
+    files = sorted(kept.folder.iterdir())
     assert len(files) == 2
     ages = [path.stat().st_mtime_ns for path in files]
     files[1].write_bytes(files[1].read_bytes()[:-9])  # cut short: made again
@@ -178,9 +178,9 @@ def test_a_run_that_was_stopped_goes_on(moving_model, tmp_path):
         for version, values in getattr(expected, name).items():
             np.testing.assert_array_equal(getattr(whole, name)[version], values)
     np.testing.assert_array_equal(whole.pit, expected.pit)
-    assert Kept(tmp_path, {"seed": 1}).load("laplace", 0, 0) is None
+    assert Kept(kept.folder, {"seed": 1}).load("laplace", 0, 0) is None
     kept.clear()
-    assert not tmp_path.exists()
+    assert not kept.folder.exists()
 
 
 def test_bad_plans_are_refused(moving_model):

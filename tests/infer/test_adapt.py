@@ -51,11 +51,12 @@ def test_parts_mend_a_misplaced_proposal(twin: object, star: Located) -> None:
     log_prob, _ = Target(twin.model, [star]).evaluate(theta[None])
     weight = torch.softmax(log_prob[0] - proposal.log_prob(theta), 0)
     mended = adapt(twin.model, wrong, random)
-    held_up = Adapted.of(twin.model, star).with_parts(theta[weight.topk(4).indices]).drawn(400, random)
-    assert float(1 / weight.square().sum()) < 0.15 * 400
-    assert mended.efficiency > 0.4 and float(mended.weight.max()) < TOP
-    assert mended.weight.mean() == pytest.approx(1.0) and len(held_up.theta) == 400
-    assert held_up.efficiency > 0.5  # a share of the draws comes from parts, which are a good likeness too
+    fresh = replace(mended, theta=theta[:0], log_prob=log_prob[0, :0]).drawn(400, random)
+    held_up = Adapted.of(twin.model, wrong).with_parts(theta[weight.topk(4).indices]).drawn(400, random)
+    assert float(1 / weight.square().sum()) < 0.15 * 400 and float(400 * weight.max()) > TOP
+    assert float(fresh.weight.max()) < TOP  # none holds a chain up, which is what is asked for
+    assert fresh.efficiency > 0.5  # 0.99 is possible: three in five draws still come from the misplaced one
+    assert held_up.efficiency > 0.4  # the share of the draws that come from parts, which are a good likeness
 
 
 def test_chains_have_settled_where_they_agree_and_are_worth_enough() -> None:
