@@ -35,6 +35,7 @@ THINNED = 4  # of so many pixels one tells the signal-to-noise ratio: medians of
 OUTLIER = 4.0  # whitened noise beyond this keeps its sign
 VALIDATED = 1000  # spectra that the losses of validation are of
 MISSING = 0.5  # of the pixels at most, in a training for missing flux
+ENDS = 0.25  # share of those intervals at the blue end, and at the red: by chance alone hardly any would reach one
 
 
 class Batches(Protocol):
@@ -162,9 +163,7 @@ class LibraryBatches:
         random = Random(self.seed)
         flux, seen = self._observe(clean, noise, random, row, stream)
         if self.missing:
-            width, place = (random.uniform(f"{stream}/missing", row, 2) * clean.new_tensor([MISSING, 1.0])).T[..., None]
-            pixel = torch.linspace(0, 1, clean.shape[1], device=row.device)
-            seen = seen & ((pixel < place * (1 - width)) | (pixel > place * (1 - width) + width))
+            seen = seen & ~_interval(random.uniform(f"{stream}/missing", row, 2), clean.shape[1])
         scale = self.unit.scale(flux, seen)
         shown = flux.where(seen, torch.zeros_like(flux)) if self.missing else bridge(flux, seen)
         return shown / scale, clean / scale
@@ -189,6 +188,14 @@ class LibraryBatches:
         total = ivar.sum(1)
         mean = (ivar * factor * eps).sum(1) / total.where(total > 0, torch.ones_like(total))
         return clean + mean, total > 0
+
+
+def _interval(uniform: Tensor, size: int) -> Tensor:
+    """Pixels of an interval of random width and place for each row of two uniform numbers, (B, 2) to (B, size)."""
+    width, place = uniform.T[..., None]
+    width, place = MISSING * width, ((place - ENDS) / (1 - 2 * ENDS)).clamp(0, 1)
+    pixel, first = torch.linspace(0, 1, size, device=uniform.device), place * (1 - width)
+    return (pixel >= first) & (pixel <= first + width)
 
 
 @dataclass(frozen=True, eq=False)

@@ -61,10 +61,10 @@ def coverage(
         samples: Draws of each spectrum.
         seed: Seed of the draws.
     """
-    start, shares = time.perf_counter(), []
-    for observation, truth in zip(bed.observations, bed.truth, strict=True):
-        shares.append(within(denoise(observation, model, method=method, samples=samples, seed=seed), truth))
-    seconds = (time.perf_counter() - start) / len(shares)
+    start = time.perf_counter()
+    posteriors = denoise(list(bed.observations), model, method=method, samples=samples, seed=seed)
+    seconds = (time.perf_counter() - start) / len(posteriors)
+    shares = [within(post, truth) for post, truth in zip(posteriors, bed.truth, strict=True)]
     return Coverage(method, condition, np.array(shares).T, bed.label, seconds)
 
 

@@ -65,6 +65,8 @@ def test_missing_flux_is_zero_in_an_interval_up_to_half_of_the_pixels(library, n
     share = (shown == 0).float().mean(1)
     assert 0.4 < share.max() < 0.6 and share.median() > 0.15
     assert (target != 0).all()
+    for end in (shown[:, 0], shown[:, -1]):  # a gap in use may well be there
+        assert 0.1 < (end == 0).float().mean() < 0.4
 
 
 def test_simulated_batches_are_augmented_anew():
