@@ -59,11 +59,12 @@ class Eut(Network):
         ),
         "budget": Recipe(
             epochs=6,
-            batch=64,
+            batch=8,
             spectra=4000,
             learning_rate=1e-3,
+            wait=1,
             shape={"channels": (16, 32, 64), "last": 16, "blocks": 4, "heads": 4},
-            remark="a sixth of the channels, half the blocks, few epochs",
+            remark="a sixth of the channels, half the blocks, few epochs of small batches",
         ),
     }
 
