@@ -82,9 +82,7 @@ def test_importers_are_found() -> None:
 
 
 MEASURED = ("baselines", "benchmarks", "calibration", "claims", "galaxies", "quality")
-COMMAND = re.compile(
-    r"make (bench|statistical|test|demo)|bayesden [a-z-]+ |python -m baselines"
-)
+COMMAND = re.compile(r"make (bench|statistical|test|demo)|bayesden [a-z-]+ |python -m baselines")
 
 
 @pytest.mark.parametrize("name", MEASURED)
