@@ -27,6 +27,7 @@ from ..methods import Method, fit_wiener, load_fitting, networks
 from ..tidy import write_rows
 from .bed import Bed, Galaxies
 from .bound import PriorDraws, draw_prior, posterior_means
+from .figures import Shown, write_figures
 from .library import load_galaxies
 from .measures import pearson, reduction, window_reductions
 from .ours import posterior_flux
@@ -35,7 +36,7 @@ from .rows import Row, read_rows
 from .tables import write_tables
 from .templates import read_emiles
 
-__all__ = ["CONDITIONS", "Condition", "Denoised", "compare", "methods", "run"]
+__all__ = ["CONDITIONS", "Condition", "Denoised", "compare", "methods", "one_galaxy", "run"]
 
 DRAWS = 3  # of our posterior, each fitted
 PRIOR_DRAWS = 200_000  # that the bound is made of
@@ -199,8 +200,19 @@ def compare(
     return rows
 
 
+def one_galaxy(bed: Bed, table: Mapping[str, Run], *, seed: int = 0) -> list[Shown]:
+    """What each method makes of a galaxy of the trained prior at each S/N, the lowest first; `noisy` is left out."""
+    fits, shown = Populations(bed), []
+    for condition in (c for c in CONDITIONS if c.prior == "smooth"):
+        bench = _Bench.of(fits, replace(condition, count=1), seed)
+        denoised = {name: method(bench.observations).flux[0] for name, method in table.items() if name != "noisy"}
+        seen = (bench.galaxies.flux[0], _noisy(bench.observations)[0])
+        shown.append(Shown(condition.snr, bed.grid.wavelength, *seen, denoised))
+    return shown
+
+
 def run(arguments: Namespace, out: Path) -> None:
-    """Score all methods and write tables and figure; see `compare`."""
+    """Score all methods and write tables and figures; see `compare`."""
     if not arguments.library:
         raise InputError("compare: expected --library made by `python -m baselines galaxies` for test bed B4, got none")
     bed, library = Bed.of(read_emiles()), load_galaxies(arguments.library)
@@ -211,4 +223,5 @@ def run(arguments: Namespace, out: Path) -> None:
     rows = compare(bed, table, conditions=conditions, save=lambda rows: write_rows(Row, rows, tidy), **options)
     write_rows(Row, rows, tidy)
     write_tables(rows, out)
-    print(f"wrote {tidy}, and tables in {out}")
+    write_figures(rows, one_galaxy(bed, table, seed=arguments.seed), out)
+    print(f"wrote {tidy}, and tables and figures in {out}")

@@ -1,4 +1,4 @@
-"""Tables and the figure of test bed B4."""
+"""Tables of test bed B4."""
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from ..bootstrap import bootstrap, mean
 from .rows import Row
 
-__all__ = ["rms_table", "share_table", "window_table", "write_tables"]
+__all__ = ["LINES", "groups", "rms_table", "share_table", "window_table", "write_tables"]
 
 LINES = {"ca_h": "Ca II H", "h_delta": "Hδ", "fe_4383": "Fe I 4383", "h_beta": "Hβ", "mg_b": "Mg b", "na_d": "Na D"}
 LAST = "bound"  # row of every table
 
 
-def _groups(rows: Iterable[Row]) -> dict[tuple[str, float], dict[str, list[Row]]]:
+def groups(rows: Iterable[Row]) -> dict[tuple[str, float], dict[str, list[Row]]]:
     """Rows by prior and S/N, then by method, the bound last."""
     found: dict[tuple[str, float], dict[str, list[Row]]] = {}
     for row in sorted(rows, key=lambda r: r.method == LAST):
@@ -34,7 +34,7 @@ def rms_table(rows: Sequence[Row]) -> list[str]:
     """Root mean square errors of log age and [M/H] in dex with intervals of 95 %, and mean errors, as Markdown."""
     head = "| galaxies | method | N | log age, rms | [M/H], rms | log age, mean error | [M/H], mean error |"
     lines = [head, "|---" * 7 + "|"]
-    for (prior, snr), table in _groups(rows).items():
+    for (prior, snr), table in groups(rows).items():
         for method, mine in table.items():
             errors = [np.array([getattr(r, k) - getattr(r, f"true_{k}") for r in mine]) for k in ("age", "metallicity")]
             if np.isnan(errors[0]).any():
@@ -48,7 +48,7 @@ def rms_table(rows: Sequence[Row]) -> list[str]:
 def share_table(rows: Sequence[Row]) -> list[str]:
     """By how many percent the residuals fell, with its interval, and the correlation in percent, as Markdown."""
     lines = ["| galaxies | method | N | residuals reduced by, % | Pearson r, % |", "|---" * 5 + "|"]
-    for (prior, snr), table in _groups(rows).items():
+    for (prior, snr), table in groups(rows).items():
         for method, mine in table.items():
             reduced, r = np.array([(row.reduction, row.pearson) for row in mine]).T
             if np.isnan(reduced).any():
@@ -61,7 +61,7 @@ def share_table(rows: Sequence[Row]) -> list[str]:
 def window_table(rows: Sequence[Row], *, prior: str = "smooth", snr: float = 5.0) -> list[str]:
     """Reduction of the residuals within each line, percent: mean ± standard deviation over galaxies, as Markdown."""
     lines = [f"| method | {' | '.join(LINES.values())} |", "|---" * (len(LINES) + 1) + "|"]
-    for method, mine in _groups(rows).get((prior, snr), {}).items():
+    for method, mine in groups(rows).get((prior, snr), {}).items():
         values = np.array([[getattr(r, key) for key in LINES] for r in mine])
         if np.isnan(values).any():
             continue
@@ -70,32 +70,7 @@ def window_table(rows: Sequence[Row], *, prior: str = "smooth", snr: float = 5.0
     return lines
 
 
-def _plot(rows: Sequence[Row], path: Path, *, prior: str = "smooth", snr: float = 5.0) -> None:
-    """Recovered against true log age and [M/H], a column for each method, as figures 7 and 8 of Kim et al. (2026)."""
-    from matplotlib.figure import Figure
-
-    table = _groups(rows).get((prior, snr), {})
-    figure = Figure(figsize=(2.5 * len(table), 5.4), layout="constrained")
-    axes = figure.subplots(2, len(table), sharex="row", sharey="row", squeeze=False)
-    names = {"age": "log age / yr", "metallicity": "[M/H]"}
-    for column, (method, mine) in zip(axes.T, table.items(), strict=True):
-        for axis, key in zip(column, names, strict=True):
-            found, true = (np.array([getattr(r, name) for r in mine]) for name in (key, f"true_{key}"))
-            ends = [true.min(), true.max()]
-            axis.plot(true, found, ".", ms=3, alpha=0.35, mew=0)
-            axis.plot(ends, ends, "k-", lw=0.8)
-            axis.set(xlabel=f"true {names[key]}", ylim=(ends[0] - 0.3, ends[1] + 0.3))
-            axis.text(
-                0.04, 0.95, f"rms {np.sqrt(np.mean((found - true) ** 2)):.2f}", transform=axis.transAxes, va="top"
-            )
-        column[0].set_title(method, fontsize="medium")
-    for axis, name in zip(axes[:, 0], names.values(), strict=True):
-        axis.set_ylabel(name)
-    figure.savefig(path, dpi=130)
-
-
 def write_tables(rows: Sequence[Row], out: Path) -> None:
-    """Write ``ages.md``, ``residuals.md``, ``lines.md`` and ``ages.png``."""
+    """Write ``ages.md``, ``residuals.md`` and ``lines.md``."""
     for name, lines in {"ages": rms_table(rows), "residuals": share_table(rows), "lines": window_table(rows)}.items():
         (out / f"{name}.md").write_text("\n".join(lines) + "\n")
-    _plot(rows, out / "ages.png")

@@ -4,7 +4,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from baselines.galaxies.comparison import Condition, Denoised, compare, run
+from baselines.galaxies.comparison import Condition, Denoised, compare, one_galaxy, run
+from baselines.galaxies.figures import write_figures
 from baselines.galaxies.rows import Row, read_rows
 from baselines.galaxies.tables import rms_table, share_table, window_table, write_tables
 from baselines.tidy import write_rows
@@ -56,7 +57,18 @@ def test_tables_have_a_row_for_each_method_the_bound_last(rows, tmp_path):
     lines = rms_table(fitted)
     assert lines[2].startswith("| smooth, S/N 5 | noisy | 12 | 0.300 [0.300, 0.300] | 0.100 [0.100, 0.100] | +0.300")
     write_tables(fitted, tmp_path)
-    assert {p.name for p in tmp_path.iterdir()} == {"ages.md", "residuals.md", "lines.md", "ages.png"}
+    assert {p.name for p in tmp_path.iterdir()} == {"ages.md", "residuals.md", "lines.md"}
+
+
+def test_figures_show_one_galaxy_at_each_snr(rows, bed, tmp_path):
+    shown = one_galaxy(bed, {"noisy": coadd, "slope": slope})
+    assert [each.snr for each in shown] == [5.0, 10.0, 20.0]
+    assert all(set(each.denoised) == {"slope"} for each in shown)
+    for each in shown[1:]:  # the same galaxy, with less noise
+        np.testing.assert_array_equal(each.truth, shown[0].truth)
+        assert (each.noisy - each.truth).std() < 0.8 * (shown[0].noisy - shown[0].truth).std()
+    write_figures(rows, shown, tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"spectra.png", "windows.png", "residuals.png", "ages.png"}
 
 
 def test_a_library_is_asked_for(tmp_path):
