@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,10 @@ from ..figures.palette import TRUTH, style_of
 from .measures import WINDOWS_A
 from .rows import Row
 from .tables import LINES, groups
+
+if TYPE_CHECKING:  # drawing is the only thing here that needs it
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["Shown", "write_figures"]
 
@@ -29,7 +34,7 @@ class Shown:
     denoised: Mapping[str, NDArray]
 
 
-def _figure(width: float, height: float):  # noqa: ANN202 - matplotlib is imported where it is needed
+def _figure(width: float, height: float) -> "Figure":
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
@@ -83,7 +88,7 @@ def _windows(shown: Sequence[Shown], path: Path) -> None:
     figure.savefig(path, dpi=100)
 
 
-def _boxes(axis: object, columns: Mapping[str, Mapping[str, NDArray]], colours: Mapping[str, str]) -> None:
+def _boxes(axis: "Axes", columns: Mapping[str, Mapping[str, NDArray]], colours: Mapping[str, str]) -> None:
     """Medians, quartiles, and 5 to 95 %, a group of boxes for each column."""
     width = 0.8 / len(colours)
     for i, table in enumerate(columns.values()):
