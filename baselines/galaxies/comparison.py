@@ -33,7 +33,7 @@ from .measures import pearson, reduction, window_reductions
 from .ours import posterior_flux
 from .populations import Populations
 from .rows import Row, read_rows
-from .tables import write_tables
+from .tables import SHOWN, write_tables
 from .templates import read_emiles
 
 __all__ = ["CONDITIONS", "Condition", "Denoised", "compare", "methods", "one_galaxy", "run"]
@@ -203,7 +203,7 @@ def compare(
 def one_galaxy(bed: Bed, table: Mapping[str, Run], *, seed: int = 0) -> list[Shown]:
     """What each method makes of a galaxy of the trained prior at each S/N, the lowest first; `noisy` is left out."""
     fits, shown = Populations(bed), []
-    for condition in (c for c in CONDITIONS if c.prior == "smooth"):
+    for condition in (c for c in CONDITIONS if c.prior == SHOWN[0]):
         bench = _Bench.of(fits, replace(condition, count=1), seed)
         denoised = {name: method(bench.observations).flux[0] for name, method in table.items() if name != "noisy"}
         seen = (bench.galaxies.flux[0], _noisy(bench.observations)[0])

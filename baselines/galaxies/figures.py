@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..figures.palette import TRUTH, style_of
 from .measures import WINDOWS_A
 from .rows import Row
-from .tables import LINES, groups
+from .tables import LINES, SHOWN, groups
 
 if TYPE_CHECKING:  # drawing is the only thing here that needs it
     from matplotlib.axes import Axes
@@ -19,7 +19,6 @@ if TYPE_CHECKING:  # drawing is the only thing here that needs it
 
 __all__ = ["Shown", "write_figures"]
 
-PRIOR, SNR = "smooth", 5.0  # of the figures that show one condition
 LINE_STYLES = ("-", "--")
 
 
@@ -97,7 +96,6 @@ def _boxes(axis: "Axes", columns: Mapping[str, Mapping[str, NDArray]], colours: 
                 place = [i + (j - (len(colours) - 1) / 2) * width]
                 style = {"boxprops": {"facecolor": colour}, "medianprops": {"color": TRUTH}, "patch_artist": True}
                 axis.boxplot([table[name]], positions=place, widths=0.85 * width, whis=(5, 95), sym="", **style)
-                axis.plot([], [], "s", color=colour, label=name if not i else None)
     axis.set_xticks(range(len(columns)), list(columns))
     axis.set(ylabel="residual left, % of the noisy rms", ylim=(0, None))
     axis.grid(axis="y", alpha=0.3)
@@ -105,17 +103,18 @@ def _boxes(axis: "Axes", columns: Mapping[str, Mapping[str, NDArray]], colours: 
 
 def _residuals(rows: Sequence[Row], path: Path) -> None:
     """Figures 4 and 6: what is left of the residuals, at each S/N and in each line."""
+    shown_prior, shown_snr = SHOWN
     known = {
         snr: {name: mine for name, mine in table.items() if name != "noisy" and np.isfinite(mine[0].reduction)}
         for (prior, snr), table in groups(rows).items()
-        if prior == PRIOR
+        if prior == shown_prior
     }
     by_snr = {
         f"S/N {snr:g}": {name: 100 - np.array([r.reduction for r in mine]) for name, mine in table.items()}
         for snr, table in sorted(known.items())
     }
     by_line = {
-        line: {name: 100 - np.array([getattr(r, key) for r in mine]) for name, mine in known[SNR].items()}
+        line: {name: 100 - np.array([getattr(r, key) for r in mine]) for name, mine in known[shown_snr].items()}
         for key, line in LINES.items()
     }
     colours = _colours(list(dict.fromkeys(name for table in known.values() for name in table)))
@@ -123,14 +122,16 @@ def _residuals(rows: Sequence[Row], path: Path) -> None:
     left, right = figure.subplots(1, 2, width_ratios=[1, 2])
     _boxes(left, by_snr, colours)
     _boxes(right, by_line, colours)
+    for name, colour in colours.items():
+        left.plot([], [], "s", color=colour, label=name)
     left.legend(frameon=False)
-    right.set_title(f"lines at S/N {SNR:g}", fontsize="medium")
+    right.set_title(f"lines at S/N {shown_snr:g}", fontsize="medium")
     figure.savefig(path, dpi=120)
 
 
 def _recovery(rows: Sequence[Row], path: Path) -> None:
     """Figures 7 and 8: recovered against true log age and [M/H], a column for each method."""
-    table = groups(rows).get((PRIOR, SNR), {})
+    table = groups(rows).get(SHOWN, {})
     figure = _figure(2.5 * len(table), 5.4)
     axes = figure.subplots(2, len(table), sharex="row", sharey="row", squeeze=False)
     names = {"age": "log age / yr", "metallicity": "[M/H]"}

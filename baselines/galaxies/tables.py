@@ -7,11 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bootstrap import bootstrap, mean
+from .measures import WINDOWS_A
 from .rows import Row
 
-__all__ = ["LINES", "groups", "rms_table", "share_table", "window_table", "write_tables"]
+__all__ = ["LINES", "SHOWN", "groups", "rms_table", "share_table", "window_table", "write_tables"]
 
-LINES = {"ca_h": "Ca II H", "h_delta": "Hδ", "fe_4383": "Fe I 4383", "h_beta": "Hβ", "mg_b": "Mg b", "na_d": "Na D"}
+LINES = dict(zip(("ca_h", "h_delta", "fe_4383", "h_beta", "mg_b", "na_d"), WINDOWS_A, strict=True))  # columns of `Row`
+SHOWN = ("smooth", 5.0)  # prior and S/N where one condition stands for all
 LAST = "bound"  # row of every table
 
 
@@ -58,10 +60,10 @@ def share_table(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
-def window_table(rows: Sequence[Row], *, prior: str = "smooth", snr: float = 5.0) -> list[str]:
+def window_table(rows: Sequence[Row]) -> list[str]:
     """Reduction of the residuals within each line, percent: mean ± standard deviation over galaxies, as Markdown."""
     lines = [f"| method | {' | '.join(LINES.values())} |", "|---" * (len(LINES) + 1) + "|"]
-    for method, mine in groups(rows).get((prior, snr), {}).items():
+    for method, mine in groups(rows).get(SHOWN, {}).items():
         values = np.array([[getattr(r, key) for key in LINES] for r in mine])
         if np.isnan(values).any():
             continue
