@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "bayesden"
 
 # Stations in the order that data walks through them; a file imports only from its own layer and those below.
 LAYERS = {
-    **dict.fromkeys(("errors", "names", "device", "spectrum", "chains", "measurement", "posterior"), 0),
+    **dict.fromkeys(("errors", "heap", "names", "device", "spectrum", "chains", "measurement", "posterior"), 0),
     **dict.fromkeys(("io", "model", "simulation"), 1),
     **dict.fromkeys(("train", "infer"), 2),
     **dict.fromkeys(("evaluate", "survey", "report", "installation"), 3),

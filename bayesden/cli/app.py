@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
+from ..heap import keep_memory
 from .console import complain, describe, say
 from .denoise import denoise
 from .doctor import doctor
@@ -97,6 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
+    keep_memory()
     words = [word for word in words if word != "--debug"] or ["--help"]
     try:
         status = get_command(app).main(words, prog_name="bayesden", standalone_mode=False, obj={"debug": debug})

@@ -21,7 +21,7 @@ from .target import Target, as_parameters
 __all__ = ["Draws", "Flux", "chains_of", "compress", "flux_of_draws", "named_parameters", "shares", "with_classes"]
 
 ROWS = 64  # spectra that are decoded together
-TOGETHER = 1024  # exposures whose noise is drawn together: pixel after pixel, at one price for few and for many
+TOGETHER = 4096  # exposures whose noise is drawn together: pixel after pixel, at one price for few and for many
 RANK = 16  # of the flux's covariance that is kept
 BLOCK = 64  # pixels in a block of the log-likelihood, at most
 PREDICTED = 400  # draws with a prediction and a likelihood for each pixel block, at least

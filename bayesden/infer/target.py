@@ -21,10 +21,11 @@ from ..model.data import Data
 from ..model.joint import Parameters, SpectrumModel
 from .located import Located
 from .newton import unflatten
+from .threads import each
 
 __all__ = ["SLACK", "Target", "alike", "as_parameters"]
 
-PIXELS = 2**16  # of all exposures, evaluated together on a CPU: what its cache holds
+PIXELS = 2**19  # of all exposures, evaluated together on a CPU: what they have in common costs once
 PIXELS_GPU = 2**25
 VECTORS = 512  # whose latents' prior is evaluated together: bounds the memory
 SLACK = 25.0  # nats: a class may be 15 below another one before it is left out, and fit 10 better than was known
@@ -74,7 +75,7 @@ class Target:
         return self._put(out, ~first & (prior + self._ceiling[:, None, None] + SLACK > best), value)
 
     def _put(self, out: Tensor, wanted: Tensor, value: Callable[[Tensor], Tensor]) -> Tensor:
-        parts = [(rows, value(rows)) for rows in self._blocks(wanted)]
+        parts = each(lambda rows: (rows, value(rows)), self._blocks(wanted))
         if not parts:
             return out
         index, joint = (torch.cat(part) for part in zip(*parts, strict=True))

@@ -221,7 +221,7 @@ def write_netcdf(post: Posterior, path: str | Path, *, overwrite: bool = False) 
     """
     data = to_inference_data(post)
     with replace_file(Path(path), overwrite=overwrite) as place:
-        data.to_netcdf(str(place), engine="h5netcdf")
+        data.to_netcdf(str(place), engine="h5netcdf", compress=False)  # noise is a fifth smaller at most
 
 
 def read_chains(path: str | Path) -> dict[str, object]:

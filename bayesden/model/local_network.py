@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
-__all__ = ["LocalNetwork", "counted", "shift"]
+__all__ = ["BLOCK", "LocalNetwork", "counted", "shift"]
 
+BLOCK = 65536  # pixels whose hidden layers are made together on a CPU: what its cache holds
 CONTEXT_GAIN = 3.0  # neighbouring errors differ by tens of percent: brings the second channel to order one
 
 
@@ -223,14 +224,20 @@ class LocalNetwork(nn.Module):
         Returns:
             mu and alpha, each :math:`(N, D)`, in the unit of `white`.
         """
-        weight, count = self.first.weight, self.window
-        a1 = torch.addmm(self.first.bias[:, None], weight[:, :count], self._seen_inputs(self.predecessors(white)[0]))
+        shared = self.first.bias[:, None]
         for known in self._known_inputs(ivar, bad, context):
-            shared = weight[:, count : count + len(known)] @ known
-            a1 = (a1.unflatten(1, (-1, shared.shape[1])) + shared.unsqueeze(1)).flatten(1)
-        raw = self._later_layers(a1)
-        mu, alpha = self.bound(raw)
-        return self.with_edge(mu.view_as(white), alpha.view_as(white))
+            shared = torch.addmm(shared, self.first.weight[:, self.window : self.window + len(known)], known)
+        runs = white.view(-1, *ivar.shape)
+        height = max(1, BLOCK // ivar.numel()) if white.device.type == "cpu" else len(runs)
+        parts = [self._conditionals(some, shared) for some in runs.split(height)]
+        return self.with_edge(*(torch.cat(part).view_as(white) for part in zip(*parts, strict=True)))
+
+    def _conditionals(self, white: Tensor, shared: Tensor) -> tuple[Tensor, Tensor]:
+        """The same of runs (R, M, D), edges aside, whose first layers (C, M D) have all but the residuals in common."""
+        seen = self.first.weight[:, : self.window] @ self._seen_inputs(self.predecessors(white)[0])
+        a1 = (seen.unflatten(1, (len(white), -1)) + shared.unsqueeze(1)).flatten(1)
+        mu, alpha = self.bound(self._later_layers(a1))
+        return mu.view_as(white), alpha.view_as(white)
 
     def pull_back(self, on_heads: Tensor, slope1: Tensor, slope2: Tensor) -> Tensor:
         """A cotangent of the raw heads pulled back to the predecessors k = K..1: features x pixels."""

@@ -24,7 +24,7 @@ References:
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from nflows.distributions.normal import StandardNormal
@@ -36,7 +36,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from .linearization import Linearization, linearize_block
-from .local_network import LocalNetwork, counted
+from .local_network import BLOCK, LocalNetwork, counted
 from .noise_context import CHANNELS
 from .student_t import StudentT
 from .views import repeated
@@ -45,7 +45,6 @@ __all__ = ["KINDS", "Linearization", "LocalAutoregressive", "NoiseFlow", "window
 
 PROFILES = ("none", "scale", "full")
 KINDS = {"robust": 2.0, "kang2021": 7.0}  # each with its default bound on alpha
-BLOCK = 16384  # pixels at a time on a CPU, so that the hidden layers stay near its caches
 
 
 class LocalAutoregressive(Transform):
@@ -80,30 +79,35 @@ class LocalAutoregressive(Transform):
     def inverse(
         self, inputs: Tensor, context: Tensor | None = None, bad: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Independent residuals to noise, one pixel after the other; zero where `bad`."""
+        """Independent residuals to noise, one pixel after the other; zero where `bad`.
+
+        `context` and `bad` may have M rows that N/M runs share: what depends on them costs once.
+        """
         ivar, unusable, further = self._context(inputs, context)
         bad = unusable if bad is None else bad | unusable
-        net, rows, size = self.network, *inputs.shape
-        k, static = net.window, net.first.bias.expand(size, rows, -1)
+        net, size, inputs = self.network, inputs.shape[-1], inputs.unflatten(0, (-1, len(ivar)))
+        k, static = net.window, net.first.bias.expand(size, len(ivar), -1)
         known = net.error_profile(ivar, bad) + ([] if further is None else list(further.unbind(1)))
         if known:
             weight = net.first.weight[:, k : k + len(known)]
             static = static + torch.einsum("fnd,cf->dnc", torch.stack(known), weight)
-        seen = [torch.zeros_like(inputs[:, 0])] * k
+        seen = [torch.zeros_like(inputs[..., 0])] * k
         whites, alphas = [], []
         for d in range(size):
             if d < k:
                 edge = d % len(net.edge_mu)
-                mu, alpha = net.edge_mu[edge], net.edge_alpha[edge].expand(rows)
+                mu, alpha = net.edge_mu[edge], net.edge_alpha[edge].expand_as(seen[0])
             else:
                 h = net.activation(static[d] + torch.stack(seen[-k:], -1) @ net.first.weight[:, :k].T)
-                mu, alpha = net.bound(net.heads(net.activation(net.second(h))).T)
-            white = torch.where(bad[:, d], 0.0, inputs[:, d] * torch.exp(alpha) + mu)
+                raw = net.heads(net.activation(net.second(h)))
+                mu, alpha = (x.view_as(seen[0]) for x in net.bound(raw.flatten(0, 1).T))
+            white = torch.where(bad[:, d], 0.0, inputs[..., d] * torch.exp(alpha) + mu)
             seen.append(net.predecessors(white)[0])
             whites.append(white)
             alphas.append(alpha)
-        _, unit = net.whiten(inputs, ivar, bad)
-        return torch.stack(whites, -1) / unit, (torch.stack(alphas, -1) - unit.log()).sum(-1)
+        _, unit = net.whiten(ivar, ivar, bad)
+        noise, log_scale = torch.stack(whites, -1) / unit, torch.stack(alphas, -1) - unit.log()
+        return noise.flatten(0, 1), log_scale.sum(-1).flatten()
 
 
 class NoiseFlow(nn.Module):
@@ -236,11 +240,24 @@ class NoiseFlow(nn.Module):
         shape = torch.broadcast_shapes(eps.shape, ivar.shape, mask.shape)
         _, (_, ivar, bad, known) = self._prepare(eps[: len(ivar)] if len(shape) == 3 else eps, ivar, mask, context)
         runs = eps.expand(shape).reshape(-1, *ivar.shape)
-        white, unit = self.network.whiten(runs, ivar, bad)
-        flat = white.flatten(0, 1)
-        mu, alpha = (x.view_as(white) for x in self.network.conditionals(flat, ivar, bad, known))
+        parts = []
+        for here in self._blocks(ivar):
+            context = None if known is None else known[here]
+            parts.append(self._log_prob(runs[:, here], ivar[here], bad[here], context))
+        return torch.cat(parts, 1).view(shape)
+
+    def _log_prob(self, eps: Tensor, ivar: Tensor, bad: Tensor, context: Tensor | None) -> Tensor:
+        """Of R runs (R, M, D) of the same M exposures."""
+        white, unit = self.network.whiten(eps, ivar, bad)
+        found = self.network.conditionals(white.flatten(0, 1), ivar, bad, context)
+        mu, alpha = (x.view_as(white) for x in found)
         log_prob = self.log_density((white - mu) * torch.exp(-alpha)) - alpha + unit.log()
-        return torch.where(self.counted(bad), log_prob, 0.0).view(shape)
+        return torch.where(self.counted(bad), log_prob, 0.0)
+
+    def _blocks(self, ivar: Tensor) -> Iterator[slice]:
+        """Exposures of (M, D) that are worked on together."""
+        rows = max(1, BLOCK // self.size if ivar.device.type == "cpu" else len(ivar))
+        return (slice(i, i + rows) for i in range(0, len(ivar), rows))
 
     @torch.no_grad()
     def scale(self, eps: Tensor, ivar: Tensor, mask: Tensor, context: Tensor | None = None) -> Tensor:
@@ -282,12 +299,15 @@ class NoiseFlow(nn.Module):
             Noise, shape :math:`(\dots, D)`, in flux units.
         """
         mask = torch.zeros_like(ivar, dtype=bool) if mask is None else mask
-        shape, (eps, values, bad, known) = self._prepare(torch.zeros_like(ivar), ivar, mask, context)
+        shape = torch.broadcast_shapes(ivar.shape, mask.shape)
+        ivar, mask, context = _shared(ivar, mask, context)
+        _, (like, values, bad, known) = self._prepare(torch.zeros_like(ivar), ivar, mask, context)
+        flat = (math.prod(shape[:-1]), shape[-1])
         if self.kind == "robust":
-            xi = self.flow._distribution.draw(eps.shape, generator).to(eps.dtype)
+            xi = self.flow._distribution.draw(flat, generator).to(like.dtype)
         else:
-            place = eps.device if generator is None else generator.device
-            xi = torch.randn(eps.shape, dtype=eps.dtype, device=place, generator=generator).to(eps.device)
+            place = like.device if generator is None else generator.device
+            xi = torch.randn(flat, dtype=like.dtype, device=place, generator=generator).to(like.device)
         values = values if known is None else torch.cat([values.unsqueeze(1), known], 1)
         return self.flow._transform.inverse(xi, values, bad)[0].view(shape)
 
@@ -301,10 +321,8 @@ class NoiseFlow(nn.Module):
             The expansion at `eps`.
         """
         shape, (eps, ivar, bad, known) = self._prepare(eps, ivar, mask, context)
-        rows = max(1, BLOCK // self.size) if eps.device.type == "cpu" else len(eps)
         out = [eps.new_empty(eps.shape) for _ in range(4)] + [eps.new_empty(self.window + 1, *eps.shape)]
-        for i in range(0, len(eps), rows):
-            here = slice(i, i + rows)
+        for here in self._blocks(ivar):
             values = (eps[here], ivar[here], bad[here], self.counted(bad[here]), None if known is None else known[here])
             block = linearize_block(self.network, self.log_density, self.nu, *values)
             for whole, part in zip(out, block, strict=True):

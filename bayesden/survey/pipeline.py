@@ -14,6 +14,7 @@ import torch
 
 from ..errors import OutputError
 from ..infer.denoise import denoise
+from ..infer.threads import use_threads
 from ..io import read
 from ..io.files import MAX_BYTES, Source, quiet
 from ..model.checkpoint import load_model
@@ -82,12 +83,14 @@ class Station:
     Arguments:
         job: What to do with each spectrum.
         out: Folder of the results.
+        threads: That one spectrum may be fitted on, where the device is a CPU.
     """
 
-    def __init__(self, job: Job, out: Path) -> None:
+    def __init__(self, job: Job, out: Path, threads: int = 1) -> None:
         self.job, self.out = job, out
         if job.device == "cpu":
-            torch.set_num_threads(1)  # sums in another order are other sums; more cores are for more workers
+            use_threads(threads)
+            torch.set_num_threads(1)  # sums in another order are other sums
         self.model = load_job_model(job)
         self.room = room_for(job.device)
         self.fit = Fitter(self._infer, most=max(1, self.room))

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from ..errors import InputError
+from ..infer.threads import use_threads
 from ..io.files import remove_parts
 from .agenda import Agenda
 from .cluster import process_on_cluster
@@ -195,7 +196,7 @@ class _Run:
             process_in_workers(self.job, self.out, agenda, self.options.workers, self.deliver, self.lost)
         else:
             with _as_many_threads_after():
-                process(Station(self.job, self.out), _all(agenda), self.deliver)
+                process(Station(self.job, self.out, torch.get_num_threads()), _all(agenda), self.deliver)
 
     def _chunks(self) -> Iterator[Chunk]:
         """Chunks with something left to do; of spectra that are fitted alone only those that are left."""
@@ -264,6 +265,7 @@ def _as_many_threads_after() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+        use_threads(1)
 
 
 class _Quiet(logging.FileHandler):

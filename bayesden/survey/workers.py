@@ -11,6 +11,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from ..errors import BayesdenError
+from ..heap import keep_memory
 from .agenda import Agenda
 from .ahead import ahead
 from .job import Job
@@ -145,6 +146,7 @@ def _dismiss(worker: _Worker) -> None:
 def _work(connection: Connection, job: Job, out: Path) -> None:
     """The life of a worker: it ends when the other end of the connection is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt ends
+    keep_memory()
     try:
         station = Station(job, out)
         connection.send("ready")

@@ -16,6 +16,7 @@ from bayesden.infer.nuts import sample_nuts
 from bayesden.infer.proposal import Proposal
 from bayesden.infer.summary import mixed_flux
 from bayesden.infer.target import SLACK, Target
+from bayesden.infer.threads import use_threads
 
 EXACT = Settings(tolerance=1e-9, margin=1e9)
 DRAWS = {"laplace": 4000, "svi": 4000, "ensemble": 4000}
@@ -89,6 +90,19 @@ def test_a_star_is_sampled_alike_alone_and_in_company(twin: object, stars: list[
     assert torch.equal(together[2].theta, alone[0].theta)
     other = sample_ensemble(twin.model, [stars[2]], samples=40, seed=6)
     assert not torch.equal(other[0].theta, alone[0].theta)
+
+
+def test_draws_are_the_same_on_any_number_of_threads(
+    twin: object, stars: list[Located], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bayesden.infer.target.PIXELS", 640)
+    alone = sample_ensemble(twin.model, stars[:2], samples=40, seed=5)
+    try:
+        use_threads(3)
+        several = sample_ensemble(twin.model, stars[:2], samples=40, seed=5)
+    finally:
+        use_threads(1)
+    assert all(torch.equal(one.theta, other.theta) for one, other in zip(alone, several, strict=True))
 
 
 def test_the_proposal_of_a_linear_model_is_its_posterior(twin: object, stars: list[Located]) -> None:

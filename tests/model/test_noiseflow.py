@@ -167,6 +167,22 @@ def test_samples_are_from_the_density_and_not_from_another(noise: NoiseFlow) -> 
     assert kstest(wrong.numpy(), base.cdf).pvalue < 1e-6
 
 
+@pytest.mark.parametrize("block", [SIZE, 3 * SIZE, 10**6])
+def test_rows_in_common_and_blocks_change_nothing(
+    noise: NoiseFlow, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    """Neither the density nor the samples, bit for bit."""
+    eps, ivar, mask = data(shape=(7, 5, SIZE))
+    rows = [x[:1].expand(7, -1, -1) for x in (ivar, mask)]
+    copies = [x.clone() for x in rows]
+    expected = noise.log_prob(eps, *copies)
+    drawn = noise.sample(*copies, generator=torch.Generator().manual_seed(3))
+    monkeypatch.setattr("bayesden.model.noiseflow.BLOCK", block)
+    monkeypatch.setattr("bayesden.model.local_network.BLOCK", block)
+    assert torch.equal(noise.log_prob(eps, *rows), expected) and torch.equal(noise.log_prob(eps, *copies), expected)
+    assert torch.equal(noise.sample(*rows, generator=torch.Generator().manual_seed(3)), drawn)
+
+
 def test_samples_repeat_with_the_seed(noise: NoiseFlow) -> None:
     ivar = torch.full((2, SIZE), 4.0, dtype=torch.float64)
     first, again, other = (noise.sample(ivar, generator=torch.Generator().manual_seed(s)) for s in (5, 5, 6))
