@@ -79,8 +79,9 @@ the end (with the package pyarrow), timing.parquet says how long each took, and 
 After any interruption, --resume with the same command goes on: nothing is lost or repeated, and the end is the same. It
 takes the same model, options and versions. A result that is there is replaced with --overwrite only.
 
-With --workers, processes share the files, each on one core; one that dies costs a retry. --scheduler gives the files to a
-dask cluster whose workers see them under the same names. A spectrum's result does not depend on either, nor on the
+With --workers, processes share the files, each on one core; one that dies costs a retry. Without, one spectrum comes after
+the other, and --mcmc takes more cores for each, as many as OMP_NUM_THREADS says. --scheduler gives the files to a dask
+cluster whose workers see them under the same names. A spectrum's result does not depend on either, nor on the
 spectra beside it: on a CPU each is fitted alone, and where several are (--batch) it is in double precision.
 
 Examples:

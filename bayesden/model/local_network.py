@@ -9,7 +9,7 @@ from torch.nn.utils.parametrize import register_parametrization
 
 __all__ = ["BLOCK", "LocalNetwork", "counted", "shift"]
 
-BLOCK = 65536  # pixels whose hidden layers are made together on a CPU: what its cache holds
+BLOCK = 65536  # pixels whose hidden layers are made together on a CPU: enough to make calls cheap, few enough for its caches
 CONTEXT_GAIN = 3.0  # neighbouring errors differ by tens of percent: brings the second channel to order one
 
 
