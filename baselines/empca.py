@@ -11,19 +11,16 @@ References:
     Bailey 2012, PASP 124, 1015, arXiv:1208.4122.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bayesden.errors import InputError
-from bayesden.posterior import Posterior
-from bayesden.spectrum import Grid, Observation
+from bayesden.spectrum import Grid
 
+from .coadd_denoiser import CoaddDenoiser
 from .low_rank_fit import check_library
-from .point_estimate import check_grid, point_estimate
 
 __all__ = ["Empca", "components"]
 
@@ -33,7 +30,7 @@ LIBRARY = 4000  # spectra that are enough for tens of components
 
 
 @dataclass(frozen=True, eq=False)
-class Empca:
+class Empca(CoaddDenoiser):
     """Mean and components of a library.
 
     Arguments:
@@ -75,23 +72,14 @@ class Empca:
         rank = int(np.argmin(lost + np.arange(1, len(vectors) + 1) / grid.size / snr**2)) + 1
         return cls(mean, vectors[:rank], grid)
 
-    @overload
-    def denoise(self, observations: Observation) -> Posterior: ...
-    @overload
-    def denoise(self, observations: Sequence[Observation]) -> list[Posterior]: ...
-    def denoise(self, observations: Observation | Sequence[Observation]) -> Posterior | list[Posterior]:
-        """A point estimate of one observation, or of each of many.
+    @property
+    def _name(self) -> str:
+        return "empca"
 
-        Raises:
-            InputError: if an observation is on another grid.
-        """
-        if not isinstance(observations, Observation):
-            return [self.denoise(each) for each in observations]
-        check_grid(observations, self.grid, "empca")
-        flux, ivar = observations.coadd()
+    def _estimate(self, flux: NDArray, ivar: NDArray) -> tuple[NDArray, dict[str, str | float]]:
         basis = np.vstack([self.mean, self.components])
         coefficients = _coefficients(flux[None], ivar[None] / ivar.max(), basis)
-        return point_estimate(observations, (coefficients @ basis)[0], "empca", {"components": len(self.components)})
+        return (coefficients @ basis)[0], {"components": len(self.components)}
 
 
 def components(

@@ -10,24 +10,21 @@ References:
     Stone 1974, Journal of the Royal Statistical Society B 36, 111 (leave-one-out).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from bayesden.posterior import Posterior
-from bayesden.spectrum import Grid, Observation
+from bayesden.spectrum import Grid
 
-from .point_estimate import check_grid, point_estimate
+from .coadd_denoiser import CoaddDenoiser
 
 __all__ = ["Smoothing", "smooth"]
 
 
 @dataclass(frozen=True)
-class Smoothing:
+class Smoothing(CoaddDenoiser):
     """A Gaussian kernel whose width follows the data.
 
     Arguments:
@@ -38,23 +35,14 @@ class Smoothing:
     grid: Grid
     widths: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 
-    @overload
-    def denoise(self, observations: Observation) -> Posterior: ...
-    @overload
-    def denoise(self, observations: Sequence[Observation]) -> list[Posterior]: ...
-    def denoise(self, observations: Observation | Sequence[Observation]) -> Posterior | list[Posterior]:
-        """A point estimate of one observation, or of each of many.
+    @property
+    def _name(self) -> str:
+        return "smoothing"
 
-        Raises:
-            InputError: if an observation is on another grid.
-        """
-        if not isinstance(observations, Observation):
-            return [self.denoise(each) for each in observations]
-        check_grid(observations, self.grid, "smoothing")
-        flux, ivar = observations.coadd()
+    def _estimate(self, flux: NDArray, ivar: NDArray) -> tuple[NDArray, dict[str, str | float]]:
         tried = [smooth(flux, ivar, width) for width in self.widths]
         best = int(np.argmin([error for _, error in tried]))
-        return point_estimate(observations, tried[best][0], "smoothing", {"width": self.widths[best]})
+        return tried[best][0], {"width": self.widths[best]}
 
 
 def smooth(flux: NDArray, ivar: NDArray, width: float) -> tuple[NDArray, float]:

@@ -10,17 +10,16 @@ References:
     Chang, Yu & Vetterli 2000, IEEE Transactions on Image Processing 9, 1532 (Bayes).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, overload
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bayesden.errors import InputError
-from bayesden.posterior import Posterior
-from bayesden.spectrum import Grid, Observation
+from bayesden.spectrum import Grid
 
-from .point_estimate import check_grid, point_estimate
+from .coadd_denoiser import CoaddDenoiser
 from .smoothing import smooth
 
 __all__ = ["Wavelet"]
@@ -30,7 +29,7 @@ METHODS = {"universal": "VisuShrink", "bayes": "BayesShrink"}
 
 
 @dataclass(frozen=True)
-class Wavelet:
+class Wavelet(CoaddDenoiser):
     """Soft thresholds in a basis of wavelets.
 
     Arguments:
@@ -57,23 +56,14 @@ class Wavelet:
                 f"wavelet: expected the extra 'baselines' (pip install 'bayesden[baselines]'): {error}"
             ) from None
 
-    @overload
-    def denoise(self, observations: Observation) -> Posterior: ...
-    @overload
-    def denoise(self, observations: Sequence[Observation]) -> list[Posterior]: ...
-    def denoise(self, observations: Observation | Sequence[Observation]) -> Posterior | list[Posterior]:
-        """A point estimate of one observation, or of each of many.
+    @property
+    def _name(self) -> str:
+        return f"wavelet {self.threshold}"
 
-        Raises:
-            InputError: if an observation is on another grid.
-        """
-        if not isinstance(observations, Observation):
-            return [self.denoise(each) for each in observations]
+    def _estimate(self, flux: NDArray, ivar: NDArray) -> tuple[NDArray, dict[str, str | float]]:
         from pywt import dwt_max_level
         from skimage.restoration import denoise_wavelet
 
-        check_grid(observations, self.grid, "wavelet")
-        flux, ivar = observations.coadd()
         index, seen = np.arange(flux.size), ivar > 0
         root = np.sqrt(np.interp(index, index[seen], ivar[seen]))
         base, _ = smooth(flux, ivar, BASE)
@@ -88,4 +78,4 @@ class Wavelet:
             method=METHODS[self.threshold],
             rescale_sigma=False,
         )
-        return point_estimate(observations, base + found * span / root, f"wavelet {self.threshold}")
+        return base + found * span / root, {}
