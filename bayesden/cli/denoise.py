@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import InputError
-from .completion import models
 from .console import complain, progress, say
-from .options import MaskPolicy, MaskPolicyOption, SeedOption, check_folder
+from .options import MaskPolicy, MaskPolicyOption, ModelOption, SeedOption, check_folder
 
 if TYPE_CHECKING:
     from ..survey import Row, Summary
@@ -57,16 +56,7 @@ def denoise(
             "--map", help="Maximum a posteriori and the posterior about it (the default).", show_default=False
         ),
     ] = True,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            "-m",
-            metavar="NAME|FILE",
-            help="A shipped model or a model file.  [default: the shipped one]",
-            autocompletion=models,
-        ),
-    ] = None,
+    model: ModelOption = None,
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the results; made if missing.")
     ] = Path("denoised"),

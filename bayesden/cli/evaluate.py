@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import InputError
-from .completion import models
 from .console import complain, describe, progress, say, show_table
-from .options import SeedOption, check_folder, check_output
+from .options import ModelOption, SeedOption, check_folder, check_output
 
 if TYPE_CHECKING:
     from ..model.joint import SpectrumModel
@@ -42,16 +41,7 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            "-m",
-            metavar="NAME|FILE",
-            help="A shipped model or a model file.  [default: the shipped one]",
-            autocompletion=models,
-        ),
-    ] = None,
+    model: ModelOption = None,
     method: Annotated[
         list[Method] | None,
         typer.Option(

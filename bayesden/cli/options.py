@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import InputError, OutputError
+from .completion import models
 
 if TYPE_CHECKING:
     from ..spectrum import Grid
@@ -17,6 +18,7 @@ __all__ = [
     "GridOption",
     "MaskPolicy",
     "MaskPolicyOption",
+    "ModelOption",
     "NoiseKind",
     "PriorKind",
     "RecipeName",
@@ -70,6 +72,16 @@ MaskPolicyOption = Annotated[
     typer.Option(
         help="Which of a coadd's two masks marks bad pixels: what is bad in all of its exposures (and) or in any (or); "
         "none goes by ivar alone. Single exposures have one mask.",
+    ),
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="NAME|FILE",
+        help="A shipped model or a model file.  [default: the shipped one]",
+        autocompletion=models,
     ),
 ]
 SeedOption = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the random numbers.")]

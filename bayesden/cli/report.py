@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import InputError, OutputError
+from .completion import models
 from .console import complain, describe, progress, say
 from .options import check_output
 
@@ -36,7 +37,7 @@ def report(
             "-m",
             metavar="NAME|FILE",
             help="The model behind the latents.  [default: the shipped one]",
-            show_default=False,
+            autocompletion=models,
         ),
     ] = None,
     max_mb: Annotated[float, typer.Option(metavar="MB", help="How large the page may be, in 10^6 bytes.")] = MAX_MB,
