@@ -100,9 +100,10 @@ class LocalNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.robust = kind == "robust"
-        self.window, self.squash, self.mu_bound, self.alpha_bound = window, squash, mu_bound, alpha_bound
+        self.window, self.squash, self.alpha_bound = window, squash, alpha_bound
         self.context = context
         self.profile = self.robust and profile != "none"
+        self.register_buffer("bounds", torch.tensor([[mu_bound], [alpha_bound]]), persistent=False)
         self.first = nn.Linear((3 * window if self.profile else window) + context, channels)
         self.second = nn.Linear(channels, hidden)
         self.heads = nn.Linear(hidden, 2)  # mu, alpha
@@ -191,16 +192,16 @@ class LocalNetwork(nn.Module):
 
     def bound(self, raw: Tensor) -> tuple[Tensor, Tensor]:
         """The heads' outputs, mu and alpha, within their bounds."""
-        mu, alpha = raw[..., 0, :], raw[..., 1, :]
         if self.robust:
-            return self.mu_bound * _squash(mu / self.mu_bound), self.alpha_bound * _squash(alpha / self.alpha_bound)
+            return (self.bounds * _squash(raw / self.bounds)).unbind(-2)
+        mu, alpha = raw.unbind(-2)
         return mu, alpha.clamp(-self.alpha_bound, self.alpha_bound) if self.alpha_bound else alpha
 
     def bound_slope(self, raw: Tensor) -> tuple[Tensor, Tensor]:
         """The derivatives of `bound`."""
-        mu, alpha = raw[..., 0, :], raw[..., 1, :]
         if self.robust:
-            return _squash_slope(mu / self.mu_bound), _squash_slope(alpha / self.alpha_bound)
+            return _squash_slope(raw / self.bounds).unbind(-2)
+        mu, alpha = raw.unbind(-2)
         free = alpha.abs() <= self.alpha_bound if self.alpha_bound else torch.ones_like(alpha, dtype=bool)
         return torch.ones_like(mu), free.to(raw.dtype)
 

@@ -33,6 +33,7 @@ from nflows.transforms.autoregressive import MaskedAffineAutoregressiveTransform
 from nflows.transforms.base import CompositeTransform, Transform
 from scipy.special import ndtr, stdtrit
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from ..errors import InputError
 from .linearization import Linearization, linearize_block
@@ -91,6 +92,7 @@ class LocalAutoregressive(Transform):
         if known:
             weight = net.first.weight[:, k : k + len(known)]
             static = static + torch.einsum("fnd,cf->dnc", torch.stack(known), weight)
+        first, second, heads = net.first.weight[:, :k].T, *((x.weight, x.bias) for x in (net.second, net.heads))
         seen = [torch.zeros_like(inputs[..., 0])] * k
         whites, alphas = [], []
         for d in range(size):
@@ -98,8 +100,8 @@ class LocalAutoregressive(Transform):
                 edge = d % len(net.edge_mu)
                 mu, alpha = net.edge_mu[edge], net.edge_alpha[edge].expand_as(seen[0])
             else:
-                h = net.activation(static[d] + torch.stack(seen[-k:], -1) @ net.first.weight[:, :k].T)
-                raw = net.heads(net.activation(net.second(h)))
+                h = net.activation(static[d] + torch.stack(seen[-k:], -1) @ first)
+                raw = linear(net.activation(linear(h, *second)), *heads)
                 mu, alpha = (x.view_as(seen[0]) for x in net.bound(raw.flatten(0, 1).T))
             white = torch.where(bad[:, d], 0.0, inputs[..., d] * torch.exp(alpha) + mu)
             seen.append(net.predecessors(white)[0])
