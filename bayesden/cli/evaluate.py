@@ -142,7 +142,8 @@ def _show(card: Mapping) -> None:
 
     for method, engine in card["engines"].items():
         say(f"{method}: percent of pixels of the flux, with the standard error")
-        groups = engine["coverage"]["groups"]
+        groups = dict(engine["coverage"]["groups"])
+        groups |= {f"truly {name}": group for name, group in engine["coverage"]["true_classes"].items()}
         names = list(next(iter(groups.values()))["share"])
         rows = [
             (name, str(g["stars"]), *(f"{100 * g['share'][n]:.1f} ± {100 * g['error'][n]:.1f}" for n in names))

@@ -295,9 +295,10 @@ Exit status: 0 done; 2 the command could not be used.""",
 
 Class, latents, velocity, reddening, amplitude and calibration errors come from the model's own priors, the noise from its
 own flow. The engines fit them, and four tests ask where the truth stands in their posteriors: ranks of every parameter (SBC);
-coverage of the flux, by class and signal-to-noise ratio; coverage of the flux as a vector (TARP); and how one more exposure of
-each star turns out (PIT). Two posteriors that are wrong on purpose, one with standard deviations of 0.7 of the engine's and
-one that is shifted by 0.3 of them, must fail every test; where one does not, there were too few simulations to tell.
+coverage of the flux, by class as it was found and by signal-to-noise ratio; coverage of the flux as a vector (TARP); and how
+one more exposure of each star turns out (PIT). Two posteriors that are wrong on purpose, one with standard deviations of 0.7
+of the engine's and one that is shifted by 0.3 of them, must fail every test; where one does not, there were too few
+simulations to tell.
 
 Exposures have plain errors of two arms by default; with FILEs those of real spectra, in turn: their masks, gaps and sky lines,
 scaled to each signal-to-noise ratio. A FILE that cannot be used is named on standard error, and the others are used.

@@ -42,7 +42,7 @@ def certificate(places: Mapping[str, Places], classes: Sequence[str], plan: Plan
 
 
 def _engine(places: Places, classes: Sequence[str]) -> dict:
-    masks = _masks(places, classes)
+    masks, flux = _masks(places, classes), places.flux["posterior"]
     verdict = {version: _passes(places, version, masks) for version in VERSIONS}
     passed = verdict.pop("posterior")
     escaped = {control: [test for test in TESTS if found[test]] for control, found in verdict.items()}
@@ -52,7 +52,8 @@ def _engine(places: Places, classes: Sequence[str]) -> dict:
         "controls_passed": escaped,
         "sbc": _sbc(places, masks),
         "coverage": {
-            "groups": {name: asdict(group) for name, group in groups_of(places.flux["posterior"], masks).items()},
+            "groups": _coverage(flux, masks),
+            "true_classes": _coverage(flux, _by_class(places.label, classes)),
             "levels": CURVE.tolist(),
             "within": {v: coverage_curve(places.flux[v], CURVE).tolist() for v in VERSIONS},
         },
@@ -62,10 +63,20 @@ def _engine(places: Places, classes: Sequence[str]) -> dict:
 
 
 def _masks(places: Places, classes: Sequence[str]) -> dict[str, NDArray]:
-    """Who is in a group: all, each class, each signal-to-noise ratio."""
-    by_class = {name: places.label == k for k, name in enumerate(classes)}
+    """Who is in a group: all, each class that was found, each signal-to-noise ratio.
+
+    By what the data say, so that a right posterior is calibrated in each; by the true class it need not be.
+    """
     by_snr = {f"S/N {value:g}": places.snr == value for value in np.unique(places.snr)}
-    return {ALL: np.ones(len(places.label), bool), **by_class, **by_snr}
+    return {ALL: np.ones(len(places.label), bool), **_by_class(places.found, classes), **by_snr}
+
+
+def _by_class(label: NDArray, classes: Sequence[str]) -> dict[str, NDArray]:
+    return {name: label == k for k, name in enumerate(classes)}
+
+
+def _coverage(u: NDArray, masks: Mapping[str, NDArray]) -> dict:
+    return {name: asdict(group) for name, group in groups_of(u, masks).items()}
 
 
 def _passes(places: Places, version: str, masks: Mapping[str, NDArray]) -> dict[str, bool]:

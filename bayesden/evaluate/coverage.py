@@ -4,6 +4,10 @@ From the relative ranks u of the truth in N simulations and M pixels (`sbc.py`),
 :math:`|2u - 1| < q`, and it is below the median where :math:`u < 1/2`: a bias of a third of a standard deviation hardly
 shows in the former. Pixels of one star err together, so the uncertainty of a coverage is that of a mean over stars.
 
+A posterior that is right covers what it states of any stars that are chosen by their data. Of those of one true class it need
+not: faint stars of a class that looks like a more common one are pulled towards that, and their truth is in its posterior's
+tails more often. So classes are the most probable ones.
+
 A coverage fails if it is further than `TOLERANCE` from its level, by more than chance allows in all rows together.
 """
 

@@ -41,7 +41,8 @@ class Kept:
         try:
             with np.load(BytesIO(read_bytes(path)), allow_pickle=False) as file:
                 ranked = ({v: file[f"{name}_{v}"] for v in VERSIONS} for name in RANKED)
-                return Places(tuple(file["names"].tolist()), *ranked, file["pit"], file["label"], file["snr"])
+                arrays = (file[name] for name in ("pit", "label", "found", "snr"))
+                return Places(tuple(file["names"].tolist()), *ranked, *arrays)
         except (InputError, KeyError, ValueError, zipfile.BadZipFile):
             return None
 

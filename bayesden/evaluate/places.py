@@ -53,7 +53,8 @@ class Places:
         flux: Relative ranks of the flux in M pixels, by version, each (N, M).
         tarp: By version, of each reference, (N, R).
         pit: Probability integral transforms of some pixels of a left-out exposure, (N, 16); NaN where there are fewer.
-        label: Class indices, (N,).
+        label: True classes' indices, (N,).
+        found: Those of the most probable classes, (N,).
         snr: Signal-to-noise ratio of an exposure, (N,).
     """
 
@@ -63,6 +64,7 @@ class Places:
     tarp: Mapping[str, NDArray]
     pit: NDArray
     label: NDArray
+    found: NDArray
     snr: NDArray
 
     @classmethod
@@ -72,7 +74,7 @@ class Places:
             {v: np.concatenate([getattr(p, field)[v] for p in parts]) for v in VERSIONS}
             for field in ("u", "flux", "tarp")
         )
-        arrays = (np.concatenate([getattr(p, field) for p in parts]) for field in ("pit", "label", "snr"))
+        arrays = (np.concatenate([getattr(p, field) for p in parts]) for field in ("pit", "label", "found", "snr"))
         return cls(parts[0].names, *mappings, *arrays)
 
 
@@ -138,7 +140,8 @@ def places_of(
         rows.append(_rank(drawn, truth.values[b], truth.flux[b], references(pool, rng), rng))
     stacked = ({v: np.stack([row[v][part] for row in rows]) for v in VERSIONS} for part in range(3))
     pit = _left_out(model, stars, fluxes, rng)
-    return Places(truth.names, *stacked, pit, stars.at.label.cpu().numpy(), np.full(len(stars), snr))
+    found = np.array([int(own.class_prob.argmax()) for own in draws])
+    return Places(truth.names, *stacked, pit, stars.at.label.cpu().numpy(), found, np.full(len(stars), snr))
 
 
 def _rank(

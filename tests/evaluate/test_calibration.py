@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from scipy.stats import norm
 
 from bayesden.errors import InputError
 from bayesden.evaluate.calibration import Plan, calibrate
@@ -43,7 +44,8 @@ def gaussian(spread=1.0, shift=0.0, stars=STARS, seed=0):
             f[version].append(tarp(wrong, star, reference, rng))
     pit = rng.random((stars, 16))
     stacked = ({version: np.array(rows) for version, rows in part.items()} for part in (u, flux, f))
-    return Places(("a", "b"), *stacked, pit, rng.integers(2, size=stars), np.repeat([5.0, 20.0], stars // 2))
+    label, found = rng.integers(2, size=(2, stars))
+    return Places(("a", "b"), *stacked, pit, label, found, np.repeat([5.0, 20.0], stars // 2))
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +65,7 @@ def test_an_exact_posterior_passes_and_the_controls_fail_every_test(exact):
     assert engine["calibrated"] and verdicts(card) == ["exact: calibrated; both controls fail every test"]
     assert json.loads(json.dumps(card)) == card
     assert set(engine["coverage"]["groups"]) == {"all", "G", "M", "S/N 5", "S/N 20"}
+    assert set(engine["coverage"]["true_classes"]) == {"G", "M"}
 
 
 @pytest.mark.parametrize(("spread", "shift"), [(SHRINK, 0.0), (1.6, 0.0), (1.0, BIAS)], ids=["narrow", "wide", "moved"])
@@ -92,6 +95,22 @@ def test_tarp_with_dimmed_references_sees_a_common_bias(exact):
     for version, low, high in (("posterior", -0.07, 0.07), ("biased", 0.1, 0.5)):
         f = exact.tarp[version][:, REFERENCES.index("dimmed stars")]
         assert low < expected_coverage(f, levels)[0] - 0.5 < high
+
+
+def test_a_right_posterior_is_calibrated_by_the_class_it_finds_and_not_by_the_true_one():
+    """Two classes of a number, wide and narrow, seen with noise: the posterior is a mixture, drawn from exactly."""
+    rng, widths, stars = np.random.default_rng(4), np.array([3.0, 0.5]), 4000
+    label = rng.integers(2, size=stars)
+    truth = widths[label] * rng.normal(size=stars)
+    seen = truth + rng.normal(size=stars)
+    chance = norm.pdf(seen[:, None], scale=np.sqrt(widths**2 + 1))
+    chance /= chance.sum(1, keepdims=True)
+    shrink = widths**2 / (widths**2 + 1)
+    drawn = (rng.random((stars, 400)) > chance[:, :1]).astype(int)
+    draws = shrink[drawn] * seen[:, None] + np.sqrt(shrink[drawn]) * rng.normal(size=(stars, 400))
+    u = (draws < truth[:, None]).mean(1, keepdims=True)
+    assert covered(groups_of(u, {str(k): chance.argmax(1) == k for k in range(2)}))
+    assert not covered(groups_of(u, {str(k): label == k for k in range(2)}))
 
 
 def test_coverage_counts_stars_and_not_pixels():
