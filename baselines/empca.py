@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from bayesden.errors import InputError
 from bayesden.spectrum import Grid
 
-from .coadd_denoiser import CoaddDenoiser
+from .denoiser import CoaddDenoiser
 from .low_rank_fit import check_library
 
 __all__ = ["Empca", "components"]

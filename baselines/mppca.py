@@ -17,7 +17,7 @@ References:
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, overload
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,20 +28,21 @@ from bayesden.posterior import Posterior
 from bayesden.spectrum import Grid, Observation
 
 from . import amplitude as amp
+from .denoiser import Denoiser
 from .linear_gaussian import LN_2PI, LowRankGaussian
 from .low_rank_fit import Noise, check_library, fit_low_rank
+from .point_estimate import check_grid
 
 __all__ = ["Amplitude", "MixturePPCA"]
 
 Amplitude = Literal["unknown", "known"]
-CHUNK = 64  # spectra at once: arrays that stay in the cache
 MAX_CLIMB = 6  # steps of Newton's method in the log amplitude; one or two is usual
 NARROW = 0.03  # standard deviation of the log amplitude
 NEGLIGIBLE = -30.0  # log of the weight below which a class or a node is left out
 
 
 @dataclass(frozen=True, eq=False)
-class MixturePPCA:
+class MixturePPCA(Denoiser):
     """Gaussian priors of low rank, one for each class, each class as probable as the others.
 
     Arguments:
@@ -50,6 +51,10 @@ class MixturePPCA:
         grid: The pixels of the priors.
         amplitude: ``unknown`` integrates the amplitude out; ``known`` takes the data to be in the priors' unit.
         method: The name that the results carry.
+
+    `prior_fraction` of its posteriors compares with the prior's standard deviation at the amplitude's posterior; `meta` has
+    `log_evidence` (of all exposures), `amplitude`, `amplitude_sigma` (the model's unit in that of the data) and
+    `amplitude_known`.
 
     Raises:
         InputError: if there is no prior, or the numbers of classes or pixels disagree.
@@ -126,32 +131,9 @@ class MixturePPCA:
             priors.append(fit_low_rank(flux[label == k], rank=rank, noise=noise, validation=held, seed=seed))
         return cls(tuple(priors), tuple(classes), grid, amplitude)
 
-    @overload
-    def denoise(self, observations: Observation) -> Posterior: ...
-    @overload
-    def denoise(self, observations: Sequence[Observation]) -> list[Posterior]: ...
-    def denoise(self, observations: Observation | Sequence[Observation]) -> Posterior | list[Posterior]:
-        """The posterior of the noise-free flux of one observation, or of each of many.
-
-        Arguments:
-            observations: On the mixture's grid, in any flux unit, with any number of exposures.
-
-        Returns:
-            One posterior, or a list in the same order. `prior_fraction` compares with the prior's standard deviation
-            at the amplitude's posterior; `meta` has `log_evidence` (of all exposures), `amplitude`, `amplitude_sigma`
-            (the model's unit in that of the data) and `amplitude_known`.
-
-        Raises:
-            InputError: if an observation is on another grid.
-        """
-        if isinstance(observations, Observation):
-            return self._denoise_chunk([observations])[0]
-        chunks = (observations[i : i + CHUNK] for i in range(0, len(observations), CHUNK))
-        return [posterior for chunk in chunks for posterior in self._denoise_chunk(chunk)]
-
-    def _denoise_chunk(self, observations: Sequence[Observation]) -> list[Posterior]:
+    def _denoise(self, observations: Sequence[Observation]) -> list[Posterior]:
         for obs in observations:
-            _check_grid(obs, self.grid)
+            check_grid(obs, self.grid, "the model's wavelength grid")
         flux, ivar = (np.stack(part) for part in zip(*(obs.coadd() for obs in observations), strict=True))
         prior_mean, prior_variance = self._prior_moments()
         scale = np.ones(len(flux))
@@ -272,10 +254,3 @@ def _scatter_evidence(obs: Observation) -> float:
     seen, each = total > 0, obs.ivar > 0
     log_norm = np.log(obs.ivar[each]).sum() - np.log(total[seen]).sum() - LN_2PI * (each.sum() - seen.sum())
     return float(0.5 * (log_norm - (obs.ivar * (obs.flux - mean) ** 2).sum()))
-
-
-def _check_grid(obs: Observation, grid: Grid) -> None:
-    if np.array_equal(obs.wavelength, grid.wavelength):
-        return
-    ours, theirs = (f"{w.size} pixels, {w[0]:.6g} to {w[-1]:.6g} A" for w in (grid.wavelength, obs.wavelength))
-    raise InputError(f"{obs.name}: expected the model's wavelength grid ({ours}), got another ({theirs})")

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import overload
 
 import numpy as np
 import torch
@@ -12,17 +11,16 @@ from bayesden.errors import InputError
 from bayesden.posterior import Posterior
 from bayesden.spectrum import Observation
 
+from .denoiser import Denoiser
 from .point_estimate import check_grid, point_estimate
 from .preparation import LONGEST_GAP, bridge, longest_gap
 from .weights import Weights
 
 __all__ = ["NetworkDenoiser"]
 
-CHUNK = 128  # spectra at once
-
 
 @dataclass(frozen=True, eq=False)
-class NetworkDenoiser:
+class NetworkDenoiser(Denoiser):
     """The network sees the inverse-variance mean of the exposures, and no inverse variance.
 
     Arguments:
@@ -30,27 +28,13 @@ class NetworkDenoiser:
     """
 
     weights: Weights
-
-    @overload
-    def denoise(self, observations: Observation) -> Posterior: ...
-    @overload
-    def denoise(self, observations: Sequence[Observation]) -> list[Posterior]: ...
-    def denoise(self, observations: Observation | Sequence[Observation]) -> Posterior | list[Posterior]:
-        """A point estimate of one observation, or of each of many.
-
-        Raises:
-            InputError: if one is on another grid, or has a gap that the network was not trained for.
-        """
-        if isinstance(observations, Observation):
-            return self._denoise([observations])[0]
-        chunks = (observations[i : i + CHUNK] for i in range(0, len(observations), CHUNK))
-        return [posterior for chunk in chunks for posterior in self._denoise(chunk)]
+    chunk = 128
 
     @torch.no_grad()
     def _denoise(self, observations: Sequence[Observation]) -> list[Posterior]:
         weights = self.weights
         for each in observations:
-            check_grid(each, weights.grid, weights.name)
+            check_grid(each, weights.grid, f"the wavelength grid of {weights.name}")
         flux, ivar = (np.stack(part) for part in zip(*(each.coadd() for each in observations), strict=True))
         seen = torch.from_numpy(ivar > 0)
         self._check_gaps(observations, seen)

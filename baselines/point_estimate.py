@@ -12,8 +12,8 @@ from bayesden.spectrum import Grid, Observation
 __all__ = ["check_grid", "point_estimate"]
 
 
-def check_grid(observation: Observation, grid: Grid, method: str) -> None:
-    """Refuse a spectrum on other pixels than a method's.
+def check_grid(observation: Observation, grid: Grid, name: str) -> None:
+    """Refuse a spectrum on other pixels than a method's, whose grid has a name for the message.
 
     Raises:
         InputError: if the grids differ.
@@ -21,7 +21,7 @@ def check_grid(observation: Observation, grid: Grid, method: str) -> None:
     if np.array_equal(observation.wavelength, grid.wavelength):
         return
     ours, theirs = (f"{w.size} pixels, {w[0]:.6g} to {w[-1]:.6g} A" for w in (grid.wavelength, observation.wavelength))
-    raise InputError(f"{observation.name}: expected the wavelength grid of {method} ({ours}), got another ({theirs})")
+    raise InputError(f"{observation.name}: expected {name} ({ours}), got another ({theirs})")
 
 
 def point_estimate(

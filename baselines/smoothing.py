@@ -18,7 +18,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from bayesden.spectrum import Grid
 
-from .coadd_denoiser import CoaddDenoiser
+from .denoiser import CoaddDenoiser
 
 __all__ = ["Smoothing", "smooth"]
 

@@ -12,13 +12,13 @@ References:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import overload
 
 from numpy.typing import NDArray
 
 from bayesden.posterior import Posterior
 from bayesden.spectrum import Grid, Observation
 
+from .denoiser import Denoiser
 from .linear_gaussian import LowRankGaussian
 from .low_rank_fit import Noise, check_library, fit_low_rank
 from .mppca import Amplitude, MixturePPCA
@@ -27,7 +27,7 @@ __all__ = ["Wiener"]
 
 
 @dataclass(frozen=True, eq=False)
-class Wiener:
+class Wiener(Denoiser):
     """The Wiener filter with per-pixel inverse variances, masks and any number of exposures.
 
     Arguments:
@@ -80,10 +80,5 @@ class Wiener:
         prior = fit_low_rank(check_library(flux, grid), rank=rank, noise=noise, validation=held, seed=seed)
         return cls(prior, grid, amplitude)
 
-    @overload
-    def denoise(self, observations: Observation) -> Posterior: ...
-    @overload
-    def denoise(self, observations: Sequence[Observation]) -> list[Posterior]: ...
-    def denoise(self, observations: Observation | Sequence[Observation]) -> Posterior | list[Posterior]:
-        """The posterior of the noise-free flux: see `MixturePPCA.denoise`."""
+    def _denoise(self, observations: Sequence[Observation]) -> list[Posterior]:
         return MixturePPCA((self.prior,), (), self.grid, self.amplitude, "wiener").denoise(observations)

@@ -96,9 +96,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0 all done; 1 some files failed; 2 the command or the model could not be used; 130 interrupted.
     """
+    keep_memory()
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
-    keep_memory()
     words = [word for word in words if word != "--debug"] or ["--help"]
     try:
         status = get_command(app).main(words, prog_name="bayesden", standalone_mode=False, obj={"debug": debug})

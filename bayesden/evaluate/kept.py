@@ -13,11 +13,9 @@ import numpy as np
 
 from ..errors import InputError
 from ..io.files import read_bytes, write_bytes
-from .places import VERSIONS, Places
+from .places import PLAIN, RANKED, VERSIONS, Places
 
 __all__ = ["Kept"]
-
-RANKED = ("u", "flux", "tarp")  # by version
 
 
 class Kept:
@@ -41,7 +39,7 @@ class Kept:
         try:
             with np.load(BytesIO(read_bytes(path)), allow_pickle=False) as file:
                 ranked = ({v: file[f"{name}_{v}"] for v in VERSIONS} for name in RANKED)
-                arrays = (file[name] for name in ("pit", "label", "found", "snr"))
+                arrays = (file[name] for name in PLAIN)
                 return Places(tuple(file["names"].tolist()), *ranked, *arrays)
         except (InputError, KeyError, ValueError, zipfile.BadZipFile):
             return None

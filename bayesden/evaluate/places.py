@@ -19,9 +19,13 @@ from .in_model import Simulation
 from .sbc import ranks
 from .tarp import references, tarp
 
-__all__ = ["VERSIONS", "Places", "Quantities", "places_of", "quantities"]
+__all__ = ["PLAIN", "RANKED", "VERSIONS", "Places", "Quantities", "places_of", "quantities"]
 
 VERSIONS = {"posterior": as_given, **CONTROLS}
+RANKED, PLAIN = (
+    ("u", "flux", "tarp"),
+    ("pit", "label", "found", "snr"),
+)  # arrays of `Places`: by version, and single ones
 PIXELS = 128  # of the flux, evenly spaced, that coverage and TARP look at
 SBC_PIXELS, BANDS = 6, 8
 PIT_PIXELS = 16  # of a left-out exposure
@@ -70,11 +74,8 @@ class Places:
     @classmethod
     def join(cls, parts: Sequence["Places"]) -> "Places":
         """Stars of several batches."""
-        mappings = (
-            {v: np.concatenate([getattr(p, field)[v] for p in parts]) for v in VERSIONS}
-            for field in ("u", "flux", "tarp")
-        )
-        arrays = (np.concatenate([getattr(p, field) for p in parts]) for field in ("pit", "label", "found", "snr"))
+        mappings = ({v: np.concatenate([getattr(p, field)[v] for p in parts]) for v in VERSIONS} for field in RANKED)
+        arrays = (np.concatenate([getattr(p, field) for p in parts]) for field in PLAIN)
         return cls(parts[0].names, *mappings, *arrays)
 
 
