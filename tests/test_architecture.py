@@ -27,7 +27,7 @@ FENCES = {
     "dust_extinction": ("simulation.effects",),
     "h5py": ("simulation.store", "simulation.stored"),
     "pyro": ("model.joint", "infer"),
-    "nflows": ("model.noiseflow", "model.flow_prior", "model.student_t"),
+    "nflows": ("model.noiseflow", "model.local_autoregressive", "model.flow_prior", "model.student_t"),
     "matplotlib": ("report",),
     "bokeh": ("report.page_figures",),
     "jinja2": ("report.html",),

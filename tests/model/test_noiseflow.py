@@ -171,14 +171,13 @@ def test_samples_are_from_the_density_and_not_from_another(noise: NoiseFlow) -> 
 def test_rows_in_common_and_blocks_change_nothing(
     noise: NoiseFlow, monkeypatch: pytest.MonkeyPatch, block: int
 ) -> None:
-    """Neither the density nor the samples, bit for bit."""
     eps, ivar, mask = data(shape=(7, 5, SIZE))
     rows = [x[:1].expand(7, -1, -1) for x in (ivar, mask)]
     copies = [x.clone() for x in rows]
     expected = noise.log_prob(eps, *copies)
     drawn = noise.sample(*copies, generator=torch.Generator().manual_seed(3))
-    monkeypatch.setattr("bayesden.model.noiseflow.BLOCK", block)
-    monkeypatch.setattr("bayesden.model.local_network.BLOCK", block)
+    for module in ("noiseflow", "local_network"):
+        monkeypatch.setattr(f"bayesden.model.{module}.BLOCK", block)
     assert torch.equal(noise.log_prob(eps, *rows), expected) and torch.equal(noise.log_prob(eps, *copies), expected)
     assert torch.equal(noise.sample(*rows, generator=torch.Generator().manual_seed(3)), drawn)
 

@@ -20,7 +20,8 @@ from torch import Tensor
 from ...errors import InputError
 from ...io.reader import read
 from ...model.checkpoint import load_model, load_part, read_header
-from ...model.noiseflow import LocalAutoregressive, NoiseFlow
+from ...model.local_autoregressive import LocalAutoregressive
+from ...model.noiseflow import NoiseFlow
 from ...model.residuals import NoiseSamples, residuals
 from ...spectrum import Grid
 from ..random import Random
